@@ -1,0 +1,43 @@
+"""Events and what the store adds to them. Pure: any domain may import this module.
+
+An event is an immutable fact in the past tense. What it says stands in its fields; who recorded it, when and why
+stands beside it, in `RecordedEvent`, so that a domain never sees a clock or a database.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from eventstore.metadata import Metadata
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """The base of every event: immutable, typed, compared by value."""
+
+
+E = TypeVar("E", bound=Event, covariant=True)
+
+
+class RecordedEvent(msgspec.Struct, Generic[E], frozen=True, kw_only=True):
+    """An event as the store holds it."""
+
+    event_id: UUID
+    stream_type: str
+    stream_id: UUID
+    version: int  # of its stream, from 1, without a gap
+    name: str  # the stored name, never a Python path
+    data: E
+    metadata: Metadata
+    recorded_at: datetime  # UTC; never runs backwards within a stream
+    position: int | None = None  # in the log, from 1, without a gap; None until it is sequenced
+
+
+class StreamVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a stream has come: what `save` and `update` answer, and what `update` expects."""
+
+    stream_id: UUID
+    version: int
