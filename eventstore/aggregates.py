@@ -34,7 +34,9 @@ class Aggregate(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     initial: S  # the state before the first event
     decide: Callable[[S, Any], Sequence[Event]]
     evolve: Callable[[S, Any], S]  # raises on an event that cannot follow the state
-    state_type: Any = None  # what a snapshot is decoded to: a Struct, a dataclass or a union; None: no snapshots
+    state_type: Any = (
+        None  # what a snapshot is decoded to: a Struct, a dataclass or a union; None: no snapshots
+    )
     state_version: int = 1  # raise it when the state's shape changes: older snapshots are ignored then
     snapshot_every: int = DEFAULT_SNAPSHOT_EVERY  # events between two snapshots
 

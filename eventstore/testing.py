@@ -1,7 +1,7 @@
 """Stories for testing an aggregate without a database: given events, when a command, then events.
 
-    given = story(ACCOUNT).given
-    given(AccountOpened(...)).when(DebitAccount(...)).then(AccountDebited(...))
+given = story(ACCOUNT).given
+given(AccountOpened(...)).when(DebitAccount(...)).then(AccountDebited(...))
 """
 
 from __future__ import annotations

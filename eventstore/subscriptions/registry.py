@@ -28,7 +28,9 @@ class Follows(StrEnum):
     """Which bucket of an event decides the checkpoint that handles it."""
 
     STREAM = "stream"  # of the stream that the event is in: keeps each stream's order
-    ROUTE = "route"  # of the aggregate that the saga's step will touch: two workers do not meet on one aggregate
+    ROUTE = (
+        "route"  # of the aggregate that the saga's step will touch: two workers do not meet on one aggregate
+    )
 
 
 class Execute(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +55,9 @@ class Reactor(msgspec.Struct, frozen=True, kw_only=True):
     handlers: Mapping[type[Event], Handler]
     routes: Mapping[type[Event], Route]
     key: Callable[[RecordedEvent[Any]], UUID]  # parked events with one key stay in order behind each other
-    discards: Mapping[type[Event], Handler]  # what ends the story when an operator discards an event of this type
+    discards: Mapping[
+        type[Event], Handler
+    ]  # what ends the story when an operator discards an event of this type
     partitions: int  # checkpoints made at first; later changes are an operator's (`subscriptions split`)
     batch_size: int
 
@@ -193,7 +197,9 @@ class SubscriptionRegistry:
     def _add_routes(self, subscription_id: str, routes: Mapping[type[Event], Route]) -> None:
         taken = self._routes.keys() & routes.keys()
         if taken:
-            raise ValueError(f"{subscription_id}: {sorted(map(str, taken))} already have a route; an event has one")
+            raise ValueError(
+                f"{subscription_id}: {sorted(map(str, taken))} already have a route; an event has one"
+            )
         self._routes.update(routes)
 
     def all(self) -> list[Subscription]:

@@ -1,0 +1,242 @@
+"""The event store's tables as Django models, for migrations, the admin and ad-hoc reading.
+
+The hot paths use SQL of their own (`appending`, `loading`, `sequencer`, `subscriptions`); the tables are made by
+`migrations/sql/`. Invariant: `Event`, `LogEntry` and `Operation` are append-only, and the database itself refuses
+anything else.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models.functions import Now
+
+
+class Event(models.Model):
+    """A fact. Append-only."""
+
+    id = models.BigAutoField(primary_key=True)
+    event_id = models.UUIDField(unique=True)
+    stream_type = models.TextField()
+    stream_id = models.UUIDField()
+    version = models.IntegerField()
+    event_type = models.TextField()
+    schema_version = models.SmallIntegerField()
+    data = models.JSONField()
+    metadata = models.JSONField()
+    recorded_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["stream_id", "version"], name="eventstore_event_stream_version_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_type} {self.stream_type}/{self.stream_id}@{self.version}"
+
+
+class OutboxEntry(models.Model):
+    """A committed event that has no position yet."""
+
+    event = models.OneToOneField(Event, models.DO_NOTHING, primary_key=True, db_constraint=False)
+    stream_bucket = models.SmallIntegerField()
+    route_bucket = models.SmallIntegerField(null=True)
+
+    class Meta:
+        db_table = "eventstore_outbox"
+        verbose_name_plural = "outbox entries"
+
+    def __str__(self) -> str:
+        return f"event {self.event_id}, unsequenced"
+
+
+class LogEntry(models.Model):
+    """An event's place in the one order. Append-only, written by the sequencer alone."""
+
+    position = models.BigIntegerField(primary_key=True)
+    event = models.OneToOneField(Event, models.DO_NOTHING, db_constraint=False)
+    stream_bucket = models.SmallIntegerField()
+    route_bucket = models.SmallIntegerField(null=True)
+    sequenced_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "eventstore_log"
+        verbose_name_plural = "log entries"
+        indexes = [
+            models.Index(fields=["stream_bucket", "position"], name="eventstore_log_stream_bucket"),
+            models.Index(
+                fields=["route_bucket", "position"],
+                name="eventstore_log_route_bucket",
+                condition=models.Q(route_bucket__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"position {self.position}"
+
+
+class Sequencer(models.Model):
+    """The head of the log: a single row."""
+
+    id = models.SmallIntegerField(primary_key=True)
+    log_id = models.UUIDField()
+    position = models.BigIntegerField()
+    sequenced_at = models.DateTimeField()
+    heartbeat_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"log {self.log_id} at {self.position}"
+
+
+class Checkpoint(models.Model):
+    """How far a subscription has come in a range of buckets."""
+
+    class Status(models.TextChoices):
+        """Whether the dispatcher advances it."""
+
+        RUNNING = "running"
+        PAUSED = "paused"  # by an operator
+        REPLAYING = "replaying"  # a shadow that a replay advances
+
+    id = models.BigAutoField(primary_key=True)
+    subscription = models.TextField()
+    follows = models.TextField()
+    bucket_low = models.SmallIntegerField()
+    bucket_high = models.SmallIntegerField()
+    position = models.BigIntegerField()
+    projection_version = models.IntegerField(null=True)
+    status = models.TextField(choices=Status.choices, default=Status.RUNNING, db_default=Status.RUNNING)
+    paused_by = models.TextField(default="", db_default="")
+    paused_reason = models.TextField(default="", db_default="")
+    attempts = models.SmallIntegerField(default=0, db_default=0)
+    attempted_at = models.DateTimeField(null=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    held_until = models.DateTimeField(null=True)
+    held_reason = models.TextField(default="", db_default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["subscription", "bucket_low"], name="eventstore_checkpoint_range_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subscription} [{self.bucket_low}-{self.bucket_high}] at {self.position}"
+
+
+class ParkedKey(models.Model):
+    """A story or stream that a subscription could not go on with."""
+
+    id = models.BigAutoField(primary_key=True)
+    subscription = models.TextField()
+    key = models.UUIDField()
+    attempts = models.IntegerField(default=1, db_default=1)
+    next_attempt_at = models.DateTimeField()
+    parked_at = models.DateTimeField()
+    error = models.TextField()
+
+    class Meta:
+        db_table = "eventstore_parked_key"
+        constraints = [
+            models.UniqueConstraint(fields=["subscription", "key"], name="eventstore_parked_key_unique")
+        ]
+        indexes = [models.Index(fields=["next_attempt_at"], name="eventstore_parked_key_due")]
+
+    def __str__(self) -> str:
+        return f"{self.subscription} {self.key}"
+
+
+class ParkedEvent(models.Model):
+    """An event that waits behind a parked key: the culprit itself or a follower."""
+
+    id = models.BigAutoField(primary_key=True)
+    parked_key = models.ForeignKey(ParkedKey, models.DO_NOTHING, db_index=False)
+    subscription = models.TextField()
+    position = models.BigIntegerField()
+    parked_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "eventstore_parked_event"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["subscription", "position"], name="eventstore_parked_event_unique"
+            )
+        ]
+        indexes = [models.Index(fields=["parked_key", "position"], name="eventstore_parked_event_key")]
+
+    def __str__(self) -> str:
+        return f"{self.subscription} position {self.position}"
+
+
+class Operation(models.Model):
+    """What an operator did to a subscription or a parked key. Append-only."""
+
+    id = models.BigAutoField(primary_key=True)
+    at = models.DateTimeField(db_default=Now())
+    actor = models.TextField()
+    action = models.TextField()
+    subscription = models.TextField()
+    detail = models.JSONField()
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.subscription} by {self.actor}"
+
+
+class Snapshot(models.Model):
+    """A state at a version. Disposable."""
+
+    id = models.BigAutoField(primary_key=True)
+    stream_type = models.TextField()
+    stream_id = models.UUIDField()
+    version = models.IntegerField()
+    state_version = models.SmallIntegerField()
+    state = models.JSONField()
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["stream_id", "version", "state_version"], name="eventstore_snapshot_unique"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stream_type}/{self.stream_id}@{self.version}"
+
+
+class SubjectKey(models.Model):
+    """The key of a person's sealed fields, wrapped. Deleting it erases the person."""
+
+    subject_id = models.UUIDField(primary_key=True)
+    wrapped_key = models.BinaryField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "eventstore_subject_key"
+
+    def __str__(self) -> str:
+        return f"key of {self.subject_id}"
+
+
+class IdempotencyRecord(models.Model):
+    """The first answer to a request."""
+
+    id = models.BigAutoField(primary_key=True)
+    principal = models.TextField()
+    key = models.TextField()
+    fingerprint = models.BinaryField()
+    answer = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "eventstore_idempotency_record"
+        constraints = [
+            models.UniqueConstraint(fields=["principal", "key"], name="eventstore_idempotency_record_unique")
+        ]
+        indexes = [models.Index(fields=["created_at"], name="eventstore_idempotency_age")]
+
+    def __str__(self) -> str:
+        return f"{self.principal} {self.key}"
