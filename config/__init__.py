@@ -1,0 +1,1 @@
+"""The composition root: settings, routing, processes and embedded servers; nothing below imports it."""

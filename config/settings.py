@@ -1,0 +1,301 @@
+"""All settings, driven by the environment; `.env.example` lists the variables.
+
+Invariant: it fails loudly. A value that cannot be guessed safely stops the start with a line that names the variable
+and the fix. Importing this module starts and creates nothing. Imported by Django alone: code asks `django.conf`.
+"""
+
+import secrets
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from config.embedded import home as embedded
+from config.embedded.credentials import CredentialsUnreadable, read_credentials
+from config.logs import logging_settings
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+env.read_env(str(BASE_DIR / ".env"))
+
+# --- What this process is part of -------------------------------------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", default=False)
+PORT = env.int("PORT", default=8000)
+# Where people reach Daybook. An https address turns on everything that assumes TLS in front.
+PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://127.0.0.1:{PORT}").rstrip("/")
+HTTPS = urlsplit(PUBLIC_URL).scheme == "https"
+# The bank's own time zone: what "today" means on a day sheet. Inside, all times are UTC.
+BANK_TIME_ZONE = env.str("BANK_TIME_ZONE", default="Europe/Berlin")
+
+DAYBOOK_DATA_DIR = Path(env.str("DAYBOOK_DATA_DIR", default=str(BASE_DIR / ".daybook")))
+DAYBOOK_HOME = embedded.find_home(data_dir=DAYBOOK_DATA_DIR)
+DAYBOOK_EMBEDDED_POSTGRES = not env.str("DATABASE_URL", default="")
+DAYBOOK_EMBEDDED_REDIS = not env.str("REDIS_URL", default="")
+try:
+    _credentials = read_credentials(path=DAYBOOK_HOME.credentials_file)
+except CredentialsUnreadable as error:
+    if DAYBOOK_EMBEDDED_POSTGRES or DAYBOOK_EMBEDDED_REDIS:
+        raise ImproperlyConfigured(str(error)) from error
+    _credentials = None
+
+# --- Secrets and hosts ------------------------------------------------------------------------------------------------
+
+SECRET_KEY = env.str("SECRET_KEY", default="")
+if not SECRET_KEY and DAYBOOK_EMBEDDED_POSTGRES and _credentials:
+    SECRET_KEY = _credentials.secret_key
+elif not SECRET_KEY and (DAYBOOK_EMBEDDED_POSTGRES or DEBUG):
+    # Nothing was ever started here, or this is development: no signature has to outlive this process.
+    SECRET_KEY = secrets.token_urlsafe(64)
+elif not SECRET_KEY:
+    raise ImproperlyConfigured(
+        "SECRET_KEY is not set. With DATABASE_URL set, give SECRET_KEY a long random value, for example the output of"
+        " `python -c 'import secrets; print(secrets.token_urlsafe(64))'`, and keep it"
+    )
+
+_loopback_hosts = ["127.0.0.1", "localhost", "[::1]"]
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[urlsplit(PUBLIC_URL).hostname or "", *_loopback_hosts])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
+
+# --- Applications -----------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "config.staff",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.admin",
+    "rest_framework",
+    "knox",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "drf_standardized_errors",
+    "django_filters",
+    "csp",
+    "django_structlog",
+    "eventstore",
+    "accounts",
+    "transfers",
+    "views_readmodel",
+    "config",  # last: its post_migrate step grants rights on the tables of all others
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+APPEND_SLASH = False
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+# --- The database: the app role runs, the owner role migrates -----------------------------------------------------------
+
+
+def _database(url: str) -> dict[str, Any]:
+    """A DATABASES entry from an address; a socket folder (`?host=/folder`) stands where Django looks for it."""
+    entry = dict(env.db_url_config(url))
+    options = entry.setdefault("OPTIONS", {})
+    entry["HOST"] = options.pop("host", "") or entry["HOST"]
+    if entry["ENGINE"] != "django.db.backends.postgresql":
+        raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL server: postgresql://user:password@host/name")
+    options.setdefault("connect_timeout", 5)  # seconds
+    return entry | {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
+
+
+_app_url = env.str("DATABASE_URL", default="") or DAYBOOK_HOME.database_url(
+    user=embedded.APP_ROLE, password=_credentials.app_password if _credentials else "none-yet"
+)
+if DAYBOOK_EMBEDDED_POSTGRES:
+    _owner_url = DAYBOOK_HOME.database_url(
+        user=embedded.OWNER_ROLE, password=_credentials.owner_password if _credentials else "none-yet"
+    )
+else:
+    _owner_url = env.str("DATABASE_OWNER_URL", default="") or _app_url
+
+DATABASES = {"default": _database(_app_url)}
+DATABASE_APP_ROLE = DATABASES["default"]["USER"]
+# The login of `manage.py migrate`; without DATABASE_OWNER_URL it is the app role's own.
+DATABASE_OWNER_LOGIN = {key: _database(_owner_url)[key] for key in ("USER", "PASSWORD")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Redis: cache, marks and wake-ups; nothing in it is the only copy ---------------------------------------------------
+
+REDIS_URL = env.str("REDIS_URL", default="") or DAYBOOK_HOME.redis_url(
+    password=_credentials.redis_password if _credentials else "none-yet"
+)
+CACHES: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "daybook",
+        # A Redis that hangs must not hang a request.
+        "OPTIONS": {"socket_timeout": 0.5, "socket_connect_timeout": 0.3},  # seconds
+    }
+}
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+
+# --- Celery: every line here stands against a failure that was measured -------------------------------------------------
+
+
+def _broker_url(redis_url: str) -> str:
+    """Celery's name for a Redis address; only sockets are spelled differently."""
+    address = urlsplit(redis_url)
+    if address.scheme != "unix":
+        return redis_url
+    return address._replace(scheme="redis+socket", query=address.query.replace("db=", "virtual_host=")).geturl()
+
+
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or _broker_url(REDIS_URL)
+CELERY_RESULT_BACKEND = None
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_TIME_LIMIT = 50  # seconds; below the visibility timeout, or a slow task runs twice at once
+CELERY_TASK_SOFT_TIME_LIMIT = 40  # seconds
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10.0  # seconds; with REMAP_SIGTERM=SIGQUIT in the worker's environment
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_TIMEZONE = "UTC"
+# Publishing must be quick when Redis is away: the sweep finds what a lost wake-up left.
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 60,  # seconds until a killed worker's task may come back, and …
+    "unacked_restore_interval": 5,  # … how often that is looked for (the default takes about 100 s)
+    "unacked_restore_throttle": 1,
+    "socket_timeout": 0.5,
+    "socket_connect_timeout": 0.3,
+    "max_retries": 0,
+    "interval_start": 0,
+    "interval_step": 0.1,
+    "interval_max": 0.2,
+}
+CELERY_DB_REUSE_MAX = 1000  # keeps a worker's database connection over so many tasks; see config/celery.py
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {}
+
+# --- The event store ----------------------------------------------------------------------------------------------------
+
+EVENTSTORE: dict[str, Any] = {}
+
+# --- Who signs in -------------------------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "staff.StaffMember"
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# --- The REST API -------------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "knox.auth.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DATETIME_FORMAT": "iso-8601",
+    "COERCE_DECIMAL_TO_STRING": True,
+    "UNICODE_JSON": True,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+REST_KNOX: dict[str, Any] = {
+    "AUTH_HEADER_PREFIX": "Bearer",
+    "TOKEN_TTL": timedelta(hours=env.int("TOKEN_HOURS", default=10)),
+    "TOKEN_LIMIT_PER_USER": None,
+    "AUTO_REFRESH": False,
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Daybook",
+    "DESCRIPTION": "An event-sourced bank core: customers, accounts and money transfers.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- Security headers ---------------------------------------------------------------------------------------------------
+
+CONTENT_SECURITY_POLICY: dict[str, Any] = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+# Behind TLS there is a proxy, and it must set this header itself, whatever the client sent.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+# The probes of an orchestrator come past the proxy, in plain HTTP.
+SECURE_REDIRECT_EXEMPT = [r"^health/"]
+
+# --- Language, time, files, logs ----------------------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en"
+USE_I18N = False
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True
+LOGGING_CONFIG = "logging.config.dictConfig"
+LOGGING = logging_settings(format_name=env.str("LOG_FORMAT", default="console"), level=env.str("LOG_LEVEL", default="INFO"))

@@ -1,0 +1,1 @@
+"""Bank staff and programs: who may sign in, and what each role may do."""

@@ -1,0 +1,36 @@
+#!/usr/bin/env python
+"""Daybook's command line: every operation of the bank is `python manage.py COMMAND --help`.
+
+Invariant: a failure that has one known cause is told in one line, with what to do about it.
+"""
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run one Django management command.
+
+    Raises SystemExit with one line when the embedded servers that the command needs are not running.
+    """
+    if sys.version_info < (3, 11):  # noqa: UP036  (an older interpreter can read this file, and must be told)
+        sys.exit("Daybook needs Python 3.11 or newer; this is Python %d.%d." % sys.version_info[:2])  # noqa: UP031
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    from django.core.exceptions import ImproperlyConfigured
+    from django.core.management import execute_from_command_line
+    from django.db import OperationalError
+
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        sys.exit(f"Daybook cannot start: {error}")
+    except OperationalError:
+        from django.conf import settings
+
+        if settings.DAYBOOK_EMBEDDED_POSTGRES and not settings.DAYBOOK_EMBEDDED_POSTGRES.is_running():
+            sys.exit("The embedded database is not running. Start it with `make run`, then repeat this command.")
+        raise
+
+
+if __name__ == "__main__":
+    main()

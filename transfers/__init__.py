@@ -1,0 +1,1 @@
+"""The transfers context: the money transfer as the state of its saga."""
