@@ -1,0 +1,52 @@
+"""What went wrong in the database, by its own names rather than by message text.
+
+Tells apart what a repeat can cure (a lost connection, a deadlock, a full disk) from what it cannot.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.db import DatabaseError, InterfaceError, OperationalError
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_UNIQUE_VIOLATION: Final = "23505"
+_SERIALIZATION_FAILURE: Final = "40001"
+_DEADLOCK_DETECTED: Final = "40P01"
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+# Connection lost, transaction rolled back, resources short (disk full …), objects in use, operator intervention
+# (shutdown, cancelled query), input/output error: none of them says anything about the event at hand.
+_PASSING_CLASSES: Final = frozenset({"08", "40", "53", "55", "57", "58"})
+
+
+def sqlstate_of(error: BaseException) -> str:
+    """The SQLSTATE behind a Django database error, or "" when the server gave none (a lost connection)."""
+    return getattr(error.__cause__, "sqlstate", None) or ""
+
+
+def violated_constraint(error: DatabaseError) -> str | None:
+    """The name of the unique constraint that refused, or None when it was something else."""
+    if sqlstate_of(error) != _UNIQUE_VIOLATION:
+        return None
+    diagnostics = getattr(error.__cause__, "diag", None)
+    return getattr(diagnostics, "constraint_name", None)
+
+
+def is_lock_timeout(error: BaseException) -> bool:
+    """Whether a lock was not had within `lock_timeout`."""
+    return sqlstate_of(error) == _LOCK_NOT_AVAILABLE
+
+
+def is_lost_race(error: BaseException) -> bool:
+    """Whether the transaction was rolled back for another's sake, so that a restart is sure to be right."""
+    return sqlstate_of(error) in (_SERIALIZATION_FAILURE, _DEADLOCK_DETECTED)
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same work may well succeed later, with nothing mended in the program or the data."""
+    if isinstance(error, InterfaceError):
+        return True
+    if not isinstance(error, DatabaseError):
+        return False
+    state = sqlstate_of(error)
+    return state[:2] in _PASSING_CLASSES if state else isinstance(error, OperationalError)
