@@ -1,16 +1,15 @@
 """What each database role may do: the owner migrates, the app role runs, and neither rewrites history.
 
 Invariant: after every migration the app role may read and write what it needs, and may only read and add to the
-tables of `APPEND_ONLY_TABLES`. Imported by `config.apps` and by the `migrate` command.
+tables of `APPEND_ONLY_TABLES`. Imported by the `migrate` command.
 """
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import connection, transaction
 from psycopg import sql
 
 logger = logging.getLogger(__name__)
@@ -48,7 +47,6 @@ CREATE_SCHEMA = "CREATE SCHEMA IF NOT EXISTS {schema}"
 @contextmanager
 def owner_role() -> Iterator[None]:
     """Let the default connection log in as the owner of the database for the time of the block."""
-    connection = connections["default"]
     app_login = {key: connection.settings_dict[key] for key in ("USER", "PASSWORD")}
     connection.close()
     connection.settings_dict.update(settings.DATABASE_OWNER_LOGIN)
@@ -59,18 +57,12 @@ def owner_role() -> Iterator[None]:
         connection.settings_dict.update(app_login)
 
 
-def grant_after_migrate(*, using: str, **_: Any) -> None:
-    """Bring the rights of the app role up to date; runs after every migration of the default database."""
-    if using == "default":
-        grant_app_role(alias=using, role=settings.DATABASE_APP_ROLE)
-
-
-def grant_app_role(*, alias: str, role: str) -> None:
+def grant_app_role(*, role: str) -> None:
     """Create the schemas of the read models and grant the app role its rights; harmless when repeated.
 
     Grants nothing when the role does not exist, or when it is the role that asks (and so owns everything).
     """
-    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(SELECT_ROLE, [role])
         found = cursor.fetchone()
         separate = found is not None and not found[0]

@@ -83,7 +83,7 @@ INSTALLED_APPS = [
     "accounts",
     "transfers",
     "views_readmodel",
-    "config",  # last: its post_migrate step grants rights on the tables of all others
+    "config",
 ]
 
 MIDDLEWARE = [
@@ -167,7 +167,7 @@ SESSION_ENGINE = "django.contrib.sessions.backends.db"
 # --- Celery: every line here stands against a failure that was measured -------------------------------------------------
 
 
-def _broker_url(redis_url: str) -> str:
+def broker_url(redis_url: str) -> str:
     """Celery's name for a Redis address; only sockets are spelled differently."""
     address = urlsplit(redis_url)
     if address.scheme != "unix":
@@ -175,7 +175,7 @@ def _broker_url(redis_url: str) -> str:
     return address._replace(scheme="redis+socket", query=address.query.replace("db=", "virtual_host=")).geturl()
 
 
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or _broker_url(REDIS_URL)
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or broker_url(REDIS_URL)
 CELERY_RESULT_BACKEND = None
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True

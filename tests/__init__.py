@@ -1,0 +1,1 @@
+"""The test suite; its shared fixtures are in `tests/conftest.py`."""
