@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from functools import reduce
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, dataclass_transform
 
 import msgspec
 
@@ -19,10 +19,12 @@ S = TypeVar("S")
 DEFAULT_SNAPSHOT_EVERY = 100
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))  # for type checkers
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """The base of every command: an imperative that one aggregate accepts or refuses."""
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))  # for type checkers
 class State(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The base of a state: one class per status, so that an illegal combination cannot be written."""
 
@@ -34,9 +36,7 @@ class Aggregate(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     initial: S  # the state before the first event
     decide: Callable[[S, Any], Sequence[Event]]
     evolve: Callable[[S, Any], S]  # raises on an event that cannot follow the state
-    state_type: Any = (
-        None  # what a snapshot is decoded to: a Struct, a dataclass or a union; None: no snapshots
-    )
+    state_type: Any = None  # what a snapshot is decoded to: a Struct, a dataclass or a union; None: no snapshots
     state_version: int = 1  # raise it when the state's shape changes: older snapshots are ignored then
     snapshot_every: int = DEFAULT_SNAPSHOT_EVERY  # events between two snapshots
 

@@ -7,7 +7,7 @@ stands beside it, in `RecordedEvent`, so that a domain never sees a clock or a d
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, dataclass_transform
 from uuid import UUID
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from eventstore.metadata import Metadata
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))  # for type checkers
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """The base of every event: immutable, typed, compared by value."""
 
