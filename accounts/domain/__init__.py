@@ -1,0 +1,1 @@
+"""The rules of accounts and customers: pure decisions, no framework, no clock, no database."""
