@@ -136,9 +136,7 @@ def append(
         bases.setdefault(event.stream_id, event.version - 1)
     written = _execute(_columns(new, bases, registry, subscriptions, using), using=using)
     if len(written) != len(new):
-        raise StreamConflict(
-            f"{len(new) - len(written)} of {len(new)} events do not follow their stream's last"
-        )
+        raise StreamConflict(f"{len(new) - len(written)} of {len(new)} events do not follow their stream's last")
     return [_recorded(event, written[event.event_id], registry) for event in new]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Final
 from uuid import UUID
 from zlib import crc32
@@ -22,4 +23,4 @@ def split_evenly(parts: int) -> list[tuple[int, int]]:
     if not 1 <= parts <= BUCKETS:
         raise ValueError(f"cannot split {BUCKETS} buckets into {parts} ranges")
     edges = [BUCKETS * part // parts for part in range(parts + 1)]
-    return [(low, high - 1) for low, high in zip(edges, edges[1:], strict=False)]
+    return [(low, high - 1) for low, high in pairwise(edges)]

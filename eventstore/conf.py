@@ -14,9 +14,7 @@ from django.core.signals import setting_changed
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a project may set."""
 
-    WAKE: str | None = (
-        None  # dotted path of `f(using: str) -> None`, called after a commit; None: nobody is woken
-    )
+    WAKE: str | None = None  # dotted path of `f(using: str) -> None`, called after a commit; None: nobody is woken
     SEALING_KEYS: tuple[str, ...] = ()  # Fernet keys that wrap the persons' keys; the first wraps, all unwrap
     LOCK_TIMEOUT_MS: int = 5_000  # how long a command waits for another writer of its stream
     CACHED_STREAMS: int = 20_000  # states that a process keeps, at most

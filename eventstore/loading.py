@@ -102,9 +102,7 @@ def load(wanted: Mapping[UUID, Aggregate[Any]], *, registry: EventRegistry, usin
     return _forward(wanted, known, up_to=_ANY_VERSION, registry=registry, using=using)
 
 
-def load_at(
-    aggregate: Aggregate[Any], stream_id: UUID, *, version: int, registry: EventRegistry, using: str
-) -> Loaded:
+def load_at(aggregate: Aggregate[Any], stream_id: UUID, *, version: int, registry: EventRegistry, using: str) -> Loaded:
     """The stream's state at `version`, or at its last if that is less."""
     wanted = {stream_id: aggregate}
     known = snapshots.newest(wanted, at_most=version, using=using)

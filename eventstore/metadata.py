@@ -17,6 +17,4 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
 
     def caused_by(self, *, event_id: UUID, actor: str) -> Metadata:
         """The metadata of what `actor` does because of the event `event_id`, in the same story."""
-        return Metadata(
-            actor=actor, correlation_id=self.correlation_id, causation_id=event_id, origin=self.origin
-        )
+        return Metadata(actor=actor, correlation_id=self.correlation_id, causation_id=event_id, origin=self.origin)

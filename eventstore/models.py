@@ -27,9 +27,7 @@ class Event(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["stream_id", "version"], name="eventstore_event_stream_version_unique"
-            )
+            models.UniqueConstraint(fields=["stream_id", "version"], name="eventstore_event_stream_version_unique")
         ]
 
     def __str__(self) -> str:
@@ -111,15 +109,14 @@ class Checkpoint(models.Model):
     paused_reason = models.TextField(default="", db_default="")
     attempts = models.SmallIntegerField(default=0, db_default=0)
     attempted_at = models.DateTimeField(null=True)
+    careful_until = models.BigIntegerField(null=True)  # up to here one event at a time, since batches died
     heartbeat_at = models.DateTimeField(null=True)
     held_until = models.DateTimeField(null=True)
     held_reason = models.TextField(default="", db_default="")
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["subscription", "bucket_low"], name="eventstore_checkpoint_range_unique"
-            )
+            models.UniqueConstraint(fields=["subscription", "bucket_low"], name="eventstore_checkpoint_range_unique")
         ]
 
     def __str__(self) -> str:
@@ -139,9 +136,7 @@ class ParkedKey(models.Model):
 
     class Meta:
         db_table = "eventstore_parked_key"
-        constraints = [
-            models.UniqueConstraint(fields=["subscription", "key"], name="eventstore_parked_key_unique")
-        ]
+        constraints = [models.UniqueConstraint(fields=["subscription", "key"], name="eventstore_parked_key_unique")]
         indexes = [models.Index(fields=["next_attempt_at"], name="eventstore_parked_key_due")]
 
     def __str__(self) -> str:
@@ -160,9 +155,7 @@ class ParkedEvent(models.Model):
     class Meta:
         db_table = "eventstore_parked_event"
         constraints = [
-            models.UniqueConstraint(
-                fields=["subscription", "position"], name="eventstore_parked_event_unique"
-            )
+            models.UniqueConstraint(fields=["subscription", "position"], name="eventstore_parked_event_unique")
         ]
         indexes = [models.Index(fields=["parked_key", "position"], name="eventstore_parked_event_key")]
 
@@ -198,9 +191,7 @@ class Snapshot(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["stream_id", "version", "state_version"], name="eventstore_snapshot_unique"
-            )
+            models.UniqueConstraint(fields=["stream_id", "version", "state_version"], name="eventstore_snapshot_unique")
         ]
 
     def __str__(self) -> str:

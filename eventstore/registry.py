@@ -66,9 +66,7 @@ class EventRegistry:
 
         def register(cls: C) -> C:
             if name in self._by_name:
-                raise ValueError(
-                    f"the event name {name!r} is taken by {self._by_name[name].cls.__qualname__}"
-                )
+                raise ValueError(f"the event name {name!r} is taken by {self._by_name[name].cls.__qualname__}")
             known = EventType(
                 cls=cls,
                 name=name,

@@ -46,9 +46,7 @@ def decode_rows(rows: Sequence[EventRow], *, registry: EventRegistry, using: str
             stream_id=row.stream_id,
             version=row.version,
             name=row.event_type,
-            data=registry.decode(
-                row.event_type, row.schema_version, row.data, keys.get(row.stream_id, _erased).unseal
-            ),
+            data=registry.decode(row.event_type, row.schema_version, row.data, keys.get(row.stream_id, _erased).unseal),
             metadata=_metadata.decode(row.metadata),
             recorded_at=row.recorded_at,
             position=row.position,

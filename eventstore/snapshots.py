@@ -49,9 +49,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime | None = None  # of the last
 
 
-def newest(
-    wanted: Mapping[UUID, Aggregate[Any]], *, at_most: int = 2**31 - 1, using: str
-) -> dict[UUID, Loaded]:
+def newest(wanted: Mapping[UUID, Aggregate[Any]], *, at_most: int = 2**31 - 1, using: str) -> dict[UUID, Loaded]:
     """The newest usable snapshot of each stream that has one, at or below version `at_most`."""
     asked = {id: aggregate for id, aggregate in wanted.items() if aggregate.state_type is not None}
     if not asked:

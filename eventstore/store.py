@@ -36,7 +36,7 @@ from eventstore.registry import events as default_events
 from eventstore.snapshots import Loaded
 from eventstore.subscriptions.registry import SubscriptionRegistry
 from eventstore.subscriptions.registry import subscriptions as default_subscriptions
-from eventstore.wakeup import wake
+from eventstore.wakeup import wake_on_commit
 
 T = TypeVar("T")
 
@@ -144,7 +144,7 @@ class Unit:
         if not events:
             return stream_version
         lock_streams([stream_id], using=self._store.using)
-        before = self._store._load({stream_id: aggregate})[stream_id]
+        before = self._store.load_many({stream_id: aggregate})[stream_id]
         if before.version != base:
             raise StreamConflict(f"expected version {base}, it is at {before.version}")
         state = aggregate.fold(events, before.state)
@@ -184,7 +184,7 @@ class Unit:
             return []
         wanted = {execution.stream_id: execution.aggregate for execution in executions}
         lock_streams(wanted, using=self._store.using)
-        before = self._store._load(wanted)
+        before = self._store.load_many(wanted)
         decided = _decide_all(executions, before)
         try:
             recorded = self._append([event for decision in decided for event in decision.new])
@@ -218,7 +218,7 @@ class Unit:
         )
         fed = [((using, aggregate.stream_type, after.stream_id), after) for aggregate, _, after in changed]
         transaction.on_commit(partial(cache.feed, fed), using=using, robust=True)
-        transaction.on_commit(partial(wake, using), using=using, robust=True)
+        wake_on_commit(using)
 
 
 class EventStore:
@@ -255,9 +255,7 @@ class EventStore:
                     raise StreamConflict("another writer was faster each time") from error
         raise AssertionError("unreachable")
 
-    def run_once(
-        self, claim: Claim | None, work: Callable[[Unit], T], *, answer_type: type[T]
-    ) -> Answered[T]:
+    def run_once(self, claim: Claim | None, work: Callable[[Unit], T], *, answer_type: type[T]) -> Answered[T]:
         """Like `run`, for a request that may be repeated: the first answer commits with its effect.
 
         Without a claim the work is simply done. Raises `IdempotencyKeyReused` and `IdempotencyInProgress` besides.
@@ -328,7 +326,7 @@ class EventStore:
 
     def find_optional(self, aggregate: Aggregate[Any], stream_id: UUID) -> Loaded | None:
         """The stream as it is now, or None."""
-        found = self._load({stream_id: aggregate})[stream_id]
+        found = self.load_many({stream_id: aggregate})[stream_id]
         return found if found.version else None
 
     def find_at(
@@ -353,7 +351,8 @@ class EventStore:
         """Under which keys this process caches the states of these streams."""
         return [(self.using, aggregate.stream_type, stream_id) for stream_id, aggregate in wanted.items()]
 
-    def _load(self, wanted: Mapping[UUID, Aggregate[Any]]) -> dict[UUID, Loaded]:
+    def load_many(self, wanted: Mapping[UUID, Aggregate[Any]]) -> dict[UUID, Loaded]:
+        """Each stream as it is now, version 0 where there is none."""
         return load(wanted, registry=self.registry, using=self.using)
 
 

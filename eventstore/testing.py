@@ -25,7 +25,7 @@ class Outcome(Generic[S]):
         self.events: Sequence[Event] = ()
         try:
             self.events = tuple(aggregate.decide(state, command))
-        except Exception as refusal:
+        except Exception as refusal:  # noqa: BLE001 - a refusal may be of any class
             self.refusal = refusal
 
     def then(self, *expected: Event) -> Outcome[S]:

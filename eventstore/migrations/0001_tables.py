@@ -171,6 +171,7 @@ class Migration(migrations.Migration):
                         ("paused_reason", models.TextField(db_default="", default="")),
                         ("attempts", models.SmallIntegerField(db_default=0, default=0)),
                         ("attempted_at", models.DateTimeField(null=True)),
+                        ("careful_until", models.BigIntegerField(null=True)),
                         ("heartbeat_at", models.DateTimeField(null=True)),
                         ("held_until", models.DateTimeField(null=True)),
                         ("held_reason", models.TextField(db_default="", default="")),

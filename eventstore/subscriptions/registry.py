@@ -21,16 +21,15 @@ from eventstore.events import Event, RecordedEvent
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Callable[..., Any])
-_MARK = "_eventstore_handles"
+_HANDLES = "_eventstore_handles"
+_DISCARDS = "_eventstore_discards"
 
 
 class Follows(StrEnum):
     """Which bucket of an event decides the checkpoint that handles it."""
 
     STREAM = "stream"  # of the stream that the event is in: keeps each stream's order
-    ROUTE = (
-        "route"  # of the aggregate that the saga's step will touch: two workers do not meet on one aggregate
-    )
+    ROUTE = "route"  # of the aggregate that the saga's step will touch: two workers do not meet on one aggregate
 
 
 class Execute(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,9 +54,7 @@ class Reactor(msgspec.Struct, frozen=True, kw_only=True):
     handlers: Mapping[type[Event], Handler]
     routes: Mapping[type[Event], Route]
     key: Callable[[RecordedEvent[Any]], UUID]  # parked events with one key stay in order behind each other
-    discards: Mapping[
-        type[Event], Handler
-    ]  # what ends the story when an operator discards an event of this type
+    discards: Mapping[type[Event], Handler]  # what ends the story when an operator gives up an event of this type
     partitions: int  # checkpoints made at first; later changes are an operator's (`subscriptions split`)
     batch_size: int
 
@@ -100,17 +97,21 @@ def handles(event: type[Event], *, route: Route | None = None) -> Callable[[H], 
     """
 
     def mark(method: H) -> H:
-        setattr(method, _MARK, ("handle", event, route))
+        setattr(method, _HANDLES, (event, route))
         return method
 
     return mark
 
 
-def discards(event: type[Event]) -> Callable[[H], H]:
-    """Marks a method that ends the story when an operator discards a parked `event`."""
+def discards(event: type[Event], *, of: str | None = None) -> Callable[[H], H]:
+    """Marks a method that ends the story when an operator discards an `event` that a reactor could not handle.
+
+    `of` is that reactor's id, by default the method's own. Another's is for a story whose state is kept here: who
+    owns the state knows how it may end, and the reactor that failed need not know.
+    """
 
     def mark(method: H) -> H:
-        setattr(method, _MARK, ("discard", event, None))
+        setattr(method, _DISCARDS, (event, of))
         return method
 
     return mark
@@ -122,6 +123,7 @@ class SubscriptionRegistry:
     def __init__(self) -> None:
         self._by_id: dict[str, Subscription] = {}
         self._routes: dict[type[Event], Route] = {}
+        self._endings: dict[str, dict[type[Event], Handler]] = {}  # by the reactor that gives up
 
     def subscriber(
         self,
@@ -135,9 +137,10 @@ class SubscriptionRegistry:
         """Class decorator: an instance of the class reacts to the events that its methods are marked with."""
 
         def register(cls: type[T]) -> type[T]:
-            marked = _marked_methods(cls())
-            routes = {event: route for kind, event, route, _ in marked if kind == "handle" and route}
-            handlers = {event: method for kind, event, _, method in marked if kind == "handle"}
+            instance = cls()
+            handled = _marked_methods(instance, _HANDLES)
+            routes = {event: route for event, route, _ in handled if route}
+            handlers = {event: method for event, _, method in handled}
             if follows is Follows.ROUTE and routes.keys() != handlers.keys():
                 raise ValueError(f"{id} follows the route, so each event it handles needs one")
             self._add(
@@ -147,12 +150,14 @@ class SubscriptionRegistry:
                     handlers=handlers,
                     routes=routes,
                     key=key,
-                    discards={event: method for kind, event, _, method in marked if kind == "discard"},
+                    discards=self._endings.setdefault(id, {}),  # others may add to it, before or after
                     partitions=partitions,
                     batch_size=batch_size,
                 )
             )
             self._add_routes(id, routes)
+            for event, of, method in _marked_methods(instance, _DISCARDS):
+                self._endings.setdefault(of or id, {})[event] = method
             return cls
 
         return register
@@ -197,9 +202,7 @@ class SubscriptionRegistry:
     def _add_routes(self, subscription_id: str, routes: Mapping[type[Event], Route]) -> None:
         taken = self._routes.keys() & routes.keys()
         if taken:
-            raise ValueError(
-                f"{subscription_id}: {sorted(map(str, taken))} already have a route; an event has one"
-            )
+            raise ValueError(f"{subscription_id}: {sorted(map(str, taken))} already have a route; an event has one")
         self._routes.update(routes)
 
     def all(self) -> list[Subscription]:
@@ -220,9 +223,9 @@ class SubscriptionRegistry:
         return None if route is None else route(event)
 
 
-def _marked_methods(instance: object) -> list[tuple[str, type[Event], Route | None, Handler]]:
+def _marked_methods(instance: object, mark: str) -> list[tuple[type[Event], Any, Handler]]:
     methods = inspect.getmembers(instance, inspect.ismethod)
-    return [(*getattr(method, _MARK), method) for _, method in methods if hasattr(method, _MARK)]
+    return [(*getattr(method, mark), method) for _, method in methods if hasattr(method, mark)]
 
 
 subscriptions: Final = SubscriptionRegistry()

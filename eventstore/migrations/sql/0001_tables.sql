@@ -60,6 +60,7 @@ CREATE TABLE eventstore_checkpoint (
     paused_reason text NOT NULL DEFAULT '',
     attempts smallint NOT NULL DEFAULT 0,
     attempted_at timestamptz,
+    careful_until bigint,
     heartbeat_at timestamptz,
     held_until timestamptz,
     held_reason text NOT NULL DEFAULT '',

@@ -1,0 +1,166 @@
+"""Checkpoints: how far each subscription has come in each range of buckets. A row's lock is the right to advance it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from django.db import connections, transaction
+
+from eventstore.buckets import split_evenly
+from eventstore.subscriptions.reading import Range
+from eventstore.subscriptions.registry import Follows, Projection, Subscription, SubscriptionRegistry
+
+IDLE_LIMIT = 1_000
+"""A checkpoint further behind than this is advanced though nothing concerns it, so that looking ahead stays cheap."""
+
+# The checkpoints of these subscriptions that exist.
+_SELECT_EXISTING = "SELECT DISTINCT subscription FROM eventstore_checkpoint WHERE subscription = ANY(%s)"
+
+# A new subscription's checkpoint, at the beginning of the log; two processes may do this at once.
+_INSERT = """
+INSERT INTO eventstore_checkpoint (subscription, follows, bucket_low, bucket_high, position, projection_version)
+VALUES (%s, %s, %s, %s, 0, %s)
+ON CONFLICT (subscription, bucket_low) DO NOTHING
+"""
+
+# Who has something to do. Looks at no more than IDLE_LIMIT log entries for each checkpoint.
+_SELECT_DUE = """
+SELECT c.id, c.subscription, c.projection_version
+FROM eventstore_checkpoint c
+CROSS JOIN (SELECT position FROM eventstore_sequencer WHERE id = 1) AS head
+WHERE c.status = 'running' AND c.position < head.position AND c.subscription = ANY(%s)
+    AND (c.held_until IS NULL OR c.held_until <= clock_timestamp())
+    AND (
+        head.position - c.position > %s
+        OR EXISTS (
+            SELECT FROM eventstore_log l
+            WHERE l.position > c.position AND l.position <= head.position
+                AND CASE c.follows WHEN 'route' THEN l.route_bucket ELSE l.stream_bucket END
+                    BETWEEN c.bucket_low AND c.bucket_high
+        )
+    )
+ORDER BY c.position, c.id
+"""
+
+# Says, before handling begins, that it was tried: what follows may kill the process.
+_STAMP = """
+UPDATE eventstore_checkpoint
+SET attempts = LEAST(attempts + 1, 100), attempted_at = clock_timestamp()
+WHERE id = (
+    SELECT id FROM eventstore_checkpoint WHERE id = %s AND status = 'running' FOR UPDATE SKIP LOCKED
+)
+RETURNING attempts, COALESCE(careful_until > position, false)
+"""
+
+# A stamp may be lost in a crash of the database server: then it was not the handler that died.
+_COMMIT_LAZILY = "SET LOCAL synchronous_commit = off"
+
+# The right to advance; never waits.
+_LOCK = """
+SELECT id, subscription, follows, bucket_low, bucket_high, position, projection_version FROM eventstore_checkpoint
+WHERE id = %s AND status = 'running' FOR UPDATE SKIP LOCKED
+"""
+
+# All up to a position is handled or parked.
+_MOVE = """
+UPDATE eventstore_checkpoint
+SET position = %s, attempts = 0, heartbeat_at = clock_timestamp(), held_until = NULL, held_reason = '',
+    careful_until = CASE WHEN careful_until > %s THEN careful_until END
+WHERE id = %s
+"""
+
+# From here to there one event at a time.
+_BE_CAREFUL = "UPDATE eventstore_checkpoint SET attempts = 0, careful_until = %s WHERE id = %s"
+
+# Stops a checkpoint for a while, for a reason that is not in the events.
+_HOLD = """
+UPDATE eventstore_checkpoint
+SET held_until = clock_timestamp() + make_interval(secs => %s), held_reason = %s, attempts = 0
+WHERE id = %s
+"""
+
+
+class Due(NamedTuple):
+    """A checkpoint that has something to do."""
+
+    id: int
+    subscription: str
+    projection_version: int | None
+
+
+class Stamp(NamedTuple):
+    """How often this was tried without a result, this time included, and whether one event at a time."""
+
+    attempts: int
+    careful: bool
+
+
+class Checkpoint(NamedTuple):
+    """A locked checkpoint."""
+
+    id: int
+    subscription: str
+    range: Range
+    position: int
+    projection_version: int | None
+
+
+def ensure(registry: SubscriptionRegistry, *, using: str) -> None:
+    """Makes the checkpoints of subscriptions that have none."""
+    wanted = {subscription.id: subscription for subscription in registry.all()}
+    with connections[using].cursor() as cursor:
+        cursor.execute(_SELECT_EXISTING, [list(wanted)])
+        missing = wanted.keys() - {id for (id,) in cursor.fetchall()}
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        for id in sorted(missing):
+            for low, high in split_evenly(wanted[id].partitions):
+                version = wanted[id].version if isinstance(wanted[id], Projection) else None
+                cursor.execute(_INSERT, [id, follows_of(wanted[id]), low, high, version])
+
+
+def follows_of(subscription: Subscription) -> str:
+    """Which bucket the subscription's checkpoints follow."""
+    return Follows.STREAM.value if isinstance(subscription, Projection) else subscription.follows.value
+
+
+def due(subscription_ids: Collection[str], *, using: str) -> list[Due]:
+    """Which checkpoints of these subscriptions have something to do: one query, those furthest behind first."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(_SELECT_DUE, [list(subscription_ids), IDLE_LIMIT])
+        return [Due(*row) for row in cursor]
+
+
+def stamp(checkpoint_id: int, *, using: str) -> Stamp | None:
+    """Counts an attempt, in a transaction of its own; None when another process is at it."""
+    with transaction.atomic(using=using, durable=True), connections[using].cursor() as cursor:
+        cursor.execute(_COMMIT_LAZILY)
+        cursor.execute(_STAMP, [checkpoint_id])
+        found = cursor.fetchone()
+        return None if found is None else Stamp(*found)
+
+
+def lock(cursor: Any, checkpoint_id: int) -> Checkpoint | None:
+    """Takes the right to advance until the transaction ends; None when another process has it."""
+    cursor.execute(_LOCK, [checkpoint_id])
+    found = cursor.fetchone()
+    if found is None:
+        return None
+    id, subscription, follows, low, high, position, projection_version = found
+    return Checkpoint(id, subscription, Range(follows, low, high), position, projection_version)
+
+
+def move(cursor: Any, checkpoint: Checkpoint, position: int) -> None:
+    """Everything up to `position` is done."""
+    cursor.execute(_MOVE, [position, position, checkpoint.id])
+
+
+def be_careful(cursor: Any, checkpoint: Checkpoint, until: int) -> None:
+    """Up to position `until`, one event at a time."""
+    cursor.execute(_BE_CAREFUL, [until, checkpoint.id])
+
+
+def hold(checkpoint_id: int, *, seconds: float, reason: str, using: str) -> None:
+    """Stops the checkpoint for some seconds, in a transaction of its own."""
+    with transaction.atomic(using=using, durable=True), connections[using].cursor() as cursor:
+        cursor.execute(_HOLD, [seconds, reason, checkpoint_id])

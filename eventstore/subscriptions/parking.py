@@ -1,0 +1,239 @@
+"""Parking: what a subscription could not handle waits by key, its followers behind it, and everybody else goes on.
+
+The key is a transfer for a saga and a stream for a projection, never the route, so one poisoned transfer does not stop
+a busy account. Retries come by themselves, with growing delays; nothing is ever dropped without an operator's word,
+and that word is recorded (docs/adr/0011-parking-by-key.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from enum import Enum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import structlog
+from django.db import connections, transaction
+from django.db.backends.utils import CursorWrapper
+
+from eventstore.events import RecordedEvent
+from eventstore.rows import EventRow, decode_rows
+from eventstore.store import EventStore, Unit
+from eventstore.subscriptions.handling import executions_of, handle, key_of
+from eventstore.subscriptions.reading import read_one
+from eventstore.subscriptions.registry import Reactor, Subscription
+
+_log = structlog.get_logger(__name__)
+
+LONGEST_DELAY_SECONDS = 3_600
+_ERROR_LENGTH = 2_000
+
+# Locks the parked ones among these keys. Sorted, as every lock.
+_LOCK_KEYS = """
+SELECT id, key FROM eventstore_parked_key WHERE subscription = %s AND key = ANY(%s) ORDER BY key FOR UPDATE
+"""
+
+# Parks a key, or adds to the reason why it is parked.
+_PARK_KEY = """
+INSERT INTO eventstore_parked_key (subscription, key, next_attempt_at, parked_at, error)
+VALUES (%s, %s, clock_timestamp() + make_interval(secs => %s), clock_timestamp(), %s)
+ON CONFLICT (subscription, key) DO UPDATE SET error = excluded.error
+RETURNING id
+"""
+
+# Parks events behind their keys; once is enough.
+_PARK_EVENTS = """
+INSERT INTO eventstore_parked_event (parked_key_id, subscription, position, parked_at)
+SELECT row.parked_key_id, %s, row.position, clock_timestamp()
+FROM unnest(%s::bigint[], %s::bigint[]) AS row (parked_key_id, position)
+ON CONFLICT (subscription, position) DO NOTHING
+"""
+
+# Keys whose time has come, of subscriptions that no operator has paused.
+_SELECT_DUE = """
+SELECT k.id, k.subscription FROM eventstore_parked_key k
+WHERE k.next_attempt_at <= clock_timestamp() AND k.subscription = ANY(%s)
+    AND NOT EXISTS (
+        SELECT FROM eventstore_checkpoint c WHERE c.subscription = k.subscription AND c.status = 'paused'
+    )
+ORDER BY k.next_attempt_at LIMIT %s
+"""
+
+# Counts an attempt before it is made: it may kill the process. The delay doubles, up to an hour.
+_STAMP = """
+UPDATE eventstore_parked_key
+SET attempts = attempts + 1,
+    next_attempt_at = clock_timestamp() + make_interval(secs => LEAST(power(2, LEAST(attempts + 1, 20)), %s))
+WHERE id = (SELECT id FROM eventstore_parked_key WHERE id = %s FOR UPDATE SKIP LOCKED)
+RETURNING attempts
+"""
+
+# The right to handle what is behind the key.
+_LOCK_KEY = "SELECT key FROM eventstore_parked_key WHERE id = %s FOR UPDATE SKIP LOCKED"
+
+# What comes next behind the key.
+_SELECT_FIRST = "SELECT min(position) FROM eventstore_parked_event WHERE parked_key_id = %s"
+
+_DELETE_EVENT = "DELETE FROM eventstore_parked_event WHERE parked_key_id = %s AND position = %s"
+
+# A key with nothing behind it is free again.
+_DELETE_KEY_IF_FREE = """
+DELETE FROM eventstore_parked_key k
+WHERE k.id = %s AND NOT EXISTS (SELECT FROM eventstore_parked_event e WHERE e.parked_key_id = k.id)
+"""
+
+_SET_ERROR = "UPDATE eventstore_parked_key SET error = %s WHERE id = %s"
+
+# What an operator did.
+_RECORD_OPERATION = """
+INSERT INTO eventstore_operation (actor, action, subscription, detail)
+VALUES (%s, %s, %s, jsonb_build_object('key', %s::text, 'position', %s::bigint, 'reason', %s::text))
+"""
+
+
+class NotDiscardable(Exception):
+    """This event can only be retried: leaving it out would leave its story without an end."""
+
+    code = "invalid_state"
+
+
+class Retry(Enum):
+    """What came of retrying a key."""
+
+    FREED = "freed"
+    STILL_PARKED = "still parked"
+    BUSY = "busy"
+
+
+class DueKey(NamedTuple):
+    """A parked key whose time has come."""
+
+    id: int
+    subscription: str
+
+
+def describe(error: BaseException) -> str:
+    """An error in a line, for an operator. Never holds an event's data."""
+    return f"{type(error).__name__}: {error}"[:_ERROR_LENGTH]
+
+
+def set_aside(
+    cursor: Any, subscription: Subscription, events: Sequence[RecordedEvent[Any]]
+) -> list[RecordedEvent[Any]]:
+    """Parks the events whose key is parked behind it; answers with the others."""
+    keys = [key_of(subscription, recorded) for recorded in events]
+    cursor.execute(_LOCK_KEYS, [subscription.id, sorted(set(keys))])
+    parked = {key: id for id, key in cursor.fetchall()}
+    if not parked:
+        return list(events)
+    behind = [(parked[key], recorded.position) for key, recorded in zip(keys, events, strict=True) if key in parked]
+    cursor.execute(_PARK_EVENTS, [subscription.id, [id for id, _ in behind], [position for _, position in behind]])
+    return [recorded for key, recorded in zip(keys, events, strict=True) if key not in parked]
+
+
+def park(cursor: Any, subscription: Subscription, row: EventRow, *, error: str, store: EventStore) -> None:
+    """Parks one event, in the transaction that moves the checkpoint past it."""
+    key = _key_of_row(subscription, row, store)
+    cursor.execute(_PARK_KEY, [subscription.id, key, 2, error])
+    (parked_key_id,) = cursor.fetchone()
+    cursor.execute(_PARK_EVENTS, [subscription.id, [parked_key_id], [row.position]])
+    _log.error(
+        "eventstore.parked",
+        subscription=subscription.id,
+        key=str(key),
+        position=row.position,
+        event_type=row.event_type,
+        error=error,
+    )
+
+
+def due_keys(subscription_ids: Collection[str], *, limit: int, using: str) -> list[DueKey]:
+    """Parked keys whose time has come, the longest overdue first."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(_SELECT_DUE, [list(subscription_ids), limit])
+        return [DueKey(*row) for row in cursor]
+
+
+def retry(parked_key_id: int, subscription: Subscription, *, store: EventStore) -> Retry:
+    """Handles what is behind the key, in the log's order, each in a transaction of its own, until one fails."""
+    if not _stamp(parked_key_id, using=store.using):
+        return Retry.BUSY
+    while True:
+        try:
+            state = _retry_first(parked_key_id, subscription, store)
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises is what keeps the key parked
+            _log.warning("eventstore.retry_failed", subscription=subscription.id, error=describe(error))
+            _note_failure(parked_key_id, error, using=store.using)
+            return Retry.STILL_PARKED
+        if state is not None:
+            return state
+
+
+def discard(parked_key_id: int, subscription: Subscription, *, actor: str, reason: str, store: EventStore) -> int:
+    """Gives up the first event behind the key and ends its story; answers with its position. Recorded for audit.
+
+    Raises `NotDiscardable` when the subscription names no way to end the story soundly, LookupError when the key is
+    not parked any more or is being retried right now.
+    """
+    with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
+        found = _lock_first(cursor, parked_key_id)
+        if found is None:
+            raise LookupError("the key is not parked, or is being retried right now")
+        key, position = found
+        (recorded,) = decode_rows([read_one(cursor, position)], registry=store.registry, using=store.using)
+        ending = subscription.discards.get(type(recorded.data)) if isinstance(subscription, Reactor) else None
+        if ending is None or not isinstance(subscription, Reactor):
+            raise NotDiscardable(f"{subscription.id} has no ending for {recorded.name}")
+        Unit(store).execute_many(executions_of(subscription, recorded, ending(recorded)))
+        _remove(cursor, parked_key_id, position)
+        cursor.execute(_RECORD_OPERATION, [actor, "discard", subscription.id, str(key), position, reason])
+        return position
+
+
+def _stamp(parked_key_id: int, *, using: str) -> bool:
+    with transaction.atomic(using=using, durable=True), connections[using].cursor() as cursor:
+        cursor.execute(_STAMP, [LONGEST_DELAY_SECONDS, parked_key_id])
+        return cursor.fetchone() is not None
+
+
+def _retry_first(parked_key_id: int, subscription: Subscription, store: EventStore) -> Retry | None:
+    """Handles the first event behind the key; None when there may be more."""
+    with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
+        found = _lock_first(cursor, parked_key_id)
+        if found is None:
+            return Retry.BUSY
+        _, position = found
+        events = decode_rows([read_one(cursor, position)], registry=store.registry, using=store.using)
+        handle(subscription, events, store=store, cursor=cursor, skip_known=True)
+        return Retry.FREED if _remove(cursor, parked_key_id, position) else None
+
+
+def _lock_first(cursor: CursorWrapper, parked_key_id: int) -> tuple[UUID, int] | None:
+    """The key and the position of the first event behind it, locked; None when it is gone or another's."""
+    cursor.execute(_LOCK_KEY, [parked_key_id])
+    found = cursor.fetchone()
+    if found is None:
+        return None
+    cursor.execute(_SELECT_FIRST, [parked_key_id])
+    return found[0], cursor.fetchone()[0]
+
+
+def _remove(cursor: CursorWrapper, parked_key_id: int, position: int) -> bool:
+    """Takes the event from behind the key; answers whether the key is free now."""
+    cursor.execute(_DELETE_EVENT, [parked_key_id, position])
+    cursor.execute(_DELETE_KEY_IF_FREE, [parked_key_id])
+    return bool(cursor.rowcount)
+
+
+def _note_failure(parked_key_id: int, error: BaseException, *, using: str) -> None:
+    with transaction.atomic(using=using, durable=True), connections[using].cursor() as cursor:
+        cursor.execute(_SET_ERROR, [describe(error), parked_key_id])
+
+
+def _key_of_row(subscription: Subscription, row: EventRow, store: EventStore) -> UUID:
+    """The event's key; its stream when the event itself is what cannot be read."""
+    try:
+        (recorded,) = decode_rows([row], registry=store.registry, using=store.using)
+        return key_of(subscription, recorded)
+    except Exception:  # noqa: BLE001 - the event is the culprit, and it must be parked somewhere
+        return row.stream_id

@@ -1,0 +1,103 @@
+"""Reads the log in the order of its positions, for subscriptions, replays and checks alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from eventstore.registry import EventRegistry, UnknownEventType
+from eventstore.rows import EventRow
+
+# The next log entries in a range of stream buckets, with their events. Types that are known and not wanted stay in the
+# database (their columns are null); an unknown one is read, so that it is noticed. The inner LIMIT bounds the cost.
+_READ_BY_STREAM = """
+SELECT l.position, e.event_id, e.stream_type, e.stream_id, e.version, e.event_type, e.schema_version, e.data,
+    e.metadata, e.recorded_at
+FROM (
+    SELECT position, event_id FROM eventstore_log
+    WHERE position > %s AND position <= %s AND stream_bucket BETWEEN %s AND %s
+    ORDER BY position LIMIT %s
+) AS l
+LEFT JOIN eventstore_event e ON e.id = l.event_id AND e.event_type <> ALL(%s)
+ORDER BY l.position
+"""
+
+# The same by the bucket of the aggregate that the saga's next step will touch.
+_READ_BY_ROUTE = """
+SELECT l.position, e.event_id, e.stream_type, e.stream_id, e.version, e.event_type, e.schema_version, e.data,
+    e.metadata, e.recorded_at
+FROM (
+    SELECT position, event_id FROM eventstore_log
+    WHERE position > %s AND position <= %s AND route_bucket BETWEEN %s AND %s
+    ORDER BY position LIMIT %s
+) AS l
+LEFT JOIN eventstore_event e ON e.id = l.event_id AND e.event_type <> ALL(%s)
+ORDER BY l.position
+"""
+
+_READ = {"stream": _READ_BY_STREAM, "route": _READ_BY_ROUTE}
+
+# Where the log ends now.
+_HEAD = "SELECT position FROM eventstore_sequencer WHERE id = 1"
+
+# The event at one position.
+_READ_ONE = """
+SELECT l.position, e.event_id, e.stream_type, e.stream_id, e.version, e.event_type, e.schema_version, e.data,
+    e.metadata, e.recorded_at
+FROM eventstore_log l JOIN eventstore_event e ON e.id = l.event_id
+WHERE l.position = %s
+"""
+
+
+class Range(NamedTuple):
+    """Which part of the log is followed."""
+
+    follows: str  # "stream" or "route"
+    low: int  # first bucket
+    high: int  # last bucket
+
+
+class Window(NamedTuple):
+    """What one read came to."""
+
+    rows: list[EventRow]
+    until: int  # everything in range up to this position was read
+    entries: int  # how many log entries that were, the unwanted included
+
+
+def head_position(cursor: Any) -> int:
+    """The last position of the log, 0 when it is empty."""
+    cursor.execute(_HEAD)
+    return int(cursor.fetchone()[0])
+
+
+def read_one(cursor: Any, position: int) -> EventRow:
+    """The event at a position that is in the log."""
+    cursor.execute(_READ_ONE, [position])
+    return EventRow(*cursor.fetchone())
+
+
+def read_window(
+    cursor: Any, range_: Range, *, after: int, limit: int, unwanted: Sequence[str], until: int | None = None
+) -> Window:
+    """The wanted of the next `limit` entries after a position, none beyond `until` (by default the head)."""
+    end = head_position(cursor) if until is None else until
+    if end <= after:
+        return Window([], after, 0)
+    cursor.execute(_READ[range_.follows], [after, end, range_.low, range_.high, limit, list(unwanted)])
+    found = cursor.fetchall()
+    rows = [EventRow(*row) for row in found if row[1] is not None]
+    return Window(rows, found[-1][0] if len(found) == limit else end, len(found))
+
+
+def known_prefix(window: Window, registry: EventRegistry) -> Window:
+    """The window up to the first event that no code knows. Raises `UnknownEventType` when that is the first."""
+    for index, row in enumerate(window.rows):
+        try:
+            registry.named(row.event_type, row.schema_version)
+        except UnknownEventType:
+            if index == 0:
+                raise
+            known = window.rows[:index]
+            return Window(known, known[-1].position or 0, len(known))
+    return window

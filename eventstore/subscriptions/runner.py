@@ -1,0 +1,188 @@
+"""Advances one checkpoint by one batch: lock, read, handle, move, commit, all in one transaction.
+
+So an event's effects in this database happen exactly once. A failure splits the batch until the culprit stands alone,
+and parks it. What is not the event's fault (a lost connection, a deadlock, a full disk, a type of event that this
+version does not know) holds the checkpoint instead. A batch that has killed its process twice is gone through one
+event at a time; what has died alone three times is parked.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+import structlog
+from django.db import connections, transaction
+
+from eventstore.appending import StreamBusy, StreamConflict
+from eventstore.failures import is_lost_race, is_passing
+from eventstore.registry import UnknownEventType
+from eventstore.rows import decode_rows
+from eventstore.store import EventStore
+from eventstore.subscriptions import checkpoints, parking
+from eventstore.subscriptions.handling import handle, unwanted_names
+from eventstore.subscriptions.reading import Window, head_position, known_prefix, read_window
+from eventstore.subscriptions.registry import Subscription
+
+_log = structlog.get_logger(__name__)
+
+BATCH_ATTEMPTS: Final = 2
+"""How often a batch may end without a result before it is gone through one event at a time."""
+ALONE_ATTEMPTS: Final = 3
+"""How often an event may end without a result, alone, before it is parked."""
+RACES: Final = 5
+"""How often a batch that lost a race is begun anew at once."""
+HOLD_SECONDS: Final = 1.0
+HOLD_UNKNOWN_SECONDS: Final = 5.0
+
+
+class Progress(Enum):
+    """What came of an attempt to advance."""
+
+    MOVED = "moved"
+    FULL = "moved by a full batch: there is more"
+    BUSY = "another process is at it"
+    HELD = "held for a while"
+
+
+class _BatchFailed(Exception):
+    """Handling failed for a reason that lies in the events or in the handler."""
+
+    def __init__(self, entries: int, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.entries = entries  # that the batch read
+        self.cause = cause
+
+
+def advance(
+    checkpoint_id: int, subscription: Subscription, *, store: EventStore, batch_size: int | None = None
+) -> Progress:
+    """Advances by one batch. Never raises for what an event or the database does; it parks or holds."""
+    try:
+        return _advance(checkpoint_id, subscription, store, batch_size or subscription.batch_size)
+    except Exception as error:  # a handler or the database may raise anything; the checkpoint tells why it stands
+        if not _is_passing(error):
+            raise
+        _hold(checkpoint_id, subscription, error, using=store.using)
+        return Progress.HELD
+
+
+def _advance(checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int) -> Progress:
+    stamp = checkpoints.stamp(checkpoint_id, using=store.using)
+    if stamp is None:
+        return Progress.BUSY
+    if stamp.careful:
+        if stamp.attempts > ALONE_ATTEMPTS:
+            error = f"ended without a result {ALONE_ATTEMPTS} times: the process died or was stopped while handling it"
+            return _park_next(checkpoint_id, subscription, store, error)
+        return _split(checkpoint_id, subscription, store, 1)
+    if stamp.attempts > BATCH_ATTEMPTS:
+        return _become_careful(checkpoint_id, subscription, store, limit)
+    return _split(checkpoint_id, subscription, store, limit)
+
+
+def _split(
+    checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int, *, skip_known: bool = False
+) -> Progress:
+    """Advances by up to `limit` log entries, in halves when they fail together, and parks who fails alone."""
+    try:
+        return _transact(checkpoint_id, subscription, store, limit, skip_known=skip_known)
+    except _BatchFailed as failed:
+        if not skip_known:  # an event may have been handled already, under a checkpoint that was lost
+            return _split(checkpoint_id, subscription, store, failed.entries, skip_known=True)
+        if failed.entries <= 1:
+            return _park_next(checkpoint_id, subscription, store, parking.describe(failed.cause))
+        entries = failed.entries
+    half = entries // 2
+    progress = _split(checkpoint_id, subscription, store, half, skip_known=True)
+    if progress is Progress.BUSY:
+        return progress
+    return _split(checkpoint_id, subscription, store, entries - half, skip_known=True)
+
+
+def _transact(
+    checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int, *, skip_known: bool
+) -> Progress:
+    """One transaction, begun anew when it lost a race."""
+    for race in range(1, RACES + 1):
+        try:
+            return _handle_next(checkpoint_id, subscription, store, limit, skip_known=skip_known)
+        except Exception as error:
+            if race == RACES or not (isinstance(error, StreamConflict) or is_lost_race(error)):
+                raise
+    raise AssertionError("unreachable")
+
+
+def _handle_next(
+    checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int, *, skip_known: bool
+) -> Progress:
+    with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
+        checkpoint = checkpoints.lock(cursor, checkpoint_id)
+        if checkpoint is None:
+            return Progress.BUSY
+        window = _read(cursor, checkpoint, subscription, store, limit)
+        try:
+            events = decode_rows(window.rows, registry=store.registry, using=store.using)
+            free = parking.set_aside(cursor, subscription, events) if events else []
+            handle(subscription, free, store=store, cursor=cursor, skip_known=skip_known)
+        except Exception as error:
+            if _is_passing(error):
+                raise
+            raise _BatchFailed(window.entries, error) from error
+        checkpoints.move(cursor, checkpoint, window.until)
+        return Progress.FULL if window.entries >= limit else Progress.MOVED
+
+
+def _read(
+    cursor: object, checkpoint: checkpoints.Checkpoint, subscription: Subscription, store: EventStore, limit: int
+) -> Window:
+    window = read_window(
+        cursor,
+        checkpoint.range,
+        after=checkpoint.position,
+        limit=limit,
+        unwanted=unwanted_names(subscription, store),
+        until=head_position(cursor),
+    )
+    return known_prefix(window, store.registry)
+
+
+def _become_careful(checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int) -> Progress:
+    """Has the batch that ended without a result gone through one event at a time."""
+    with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
+        checkpoint = checkpoints.lock(cursor, checkpoint_id)
+        if checkpoint is None:
+            return Progress.BUSY
+        window = _read(cursor, checkpoint, subscription, store, limit)
+        checkpoints.be_careful(cursor, checkpoint, window.until)
+        _log.warning("eventstore.careful", subscription=subscription.id, until=window.until)
+        return Progress.FULL
+
+
+def _park_next(checkpoint_id: int, subscription: Subscription, store: EventStore, error: str) -> Progress:
+    """Parks the next event and moves past it."""
+    with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
+        checkpoint = checkpoints.lock(cursor, checkpoint_id)
+        if checkpoint is None:
+            return Progress.BUSY
+        window = _read(cursor, checkpoint, subscription, store, 1)
+        for row in window.rows:
+            parking.park(cursor, subscription, row, error=error, store=store)
+        checkpoints.move(cursor, checkpoint, window.until)
+        return Progress.FULL
+
+
+def _is_passing(error: Exception) -> bool:
+    return isinstance(error, UnknownEventType | StreamConflict | StreamBusy) or is_passing(error)
+
+
+def _hold(checkpoint_id: int, subscription: Subscription, error: Exception, *, using: str) -> None:
+    reason = parking.describe(error)
+    _log.warning("eventstore.held", subscription=subscription.id, reason=reason)
+    seconds = HOLD_UNKNOWN_SECONDS if isinstance(error, UnknownEventType) else HOLD_SECONDS
+    try:
+        checkpoints.hold(checkpoint_id, seconds=seconds, reason=reason, using=using)
+    except Exception as unheld:
+        if not is_passing(unheld):
+            raise
+        connections[using].close()  # the next attempt begins with a new connection
