@@ -27,7 +27,7 @@ def main() -> None:
     except OperationalError:
         from django.conf import settings
 
-        if settings.DAYBOOK_EMBEDDED_POSTGRES and not settings.DAYBOOK_EMBEDDED_POSTGRES.is_running():
+        if settings.DAYBOOK_EMBEDDED_POSTGRES and not settings.DAYBOOK_HOME.postgres_answers():
             sys.exit("The embedded database is not running. Start it with `make run`, then repeat this command.")
         raise
 

@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 
 @never_cache
 @require_safe
-def live(request: HttpRequest) -> JsonResponse:
+def live(_request: HttpRequest) -> JsonResponse:
     """Answer 200 as long as the process can answer at all."""
     return JsonResponse({"status": "ok"})
 
 
 @never_cache
 @require_safe
-def ready(request: HttpRequest) -> JsonResponse:
+def ready(_request: HttpRequest) -> JsonResponse:
     """Answer 200 when database, broker and migrations are in order, else 503; the body names each."""
     checks = {
         "database": _passes(_check_database),

@@ -9,6 +9,8 @@ from typing import Any
 import structlog
 from django.core.exceptions import ImproperlyConfigured
 
+QUIET_PATHS = ("GET /health/", "GET /static/")
+
 
 def logging_settings(*, format_name: str, level: str) -> dict[str, Any]:
     """Configure structlog and return Django's LOGGING. `format_name` is `console` or `json`."""
@@ -24,6 +26,7 @@ def logging_settings(*, format_name: str, level: str) -> dict[str, Any]:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            _drop_noise,
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -59,5 +62,14 @@ def _renderers(format_name: str) -> list[Any]:
     if format_name == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     if format_name == "console":
-        return [structlog.dev.ConsoleRenderer(colors=False)]
+        # Plain tracebacks: the rich ones print local variables, and with them secrets and names of customers.
+        return [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
     raise ImproperlyConfigured(f"LOG_FORMAT must be console or json, not {format_name!r}")
+
+
+def _drop_noise(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Leave out what would hide the rest: that a request began, and that a probe or a file was served."""
+    finished = event.get("event") == "request_finished" and event.get("code", 500) < 400
+    if event.get("event") == "request_started" or (finished and event.get("request", "").startswith(QUIET_PATHS)):
+        raise structlog.DropEvent
+    return event

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,8 +48,8 @@ def spawn(
         stdout=output,
         stderr=subprocess.STDOUT if output is not None else None,
         start_new_session=True,
-        # It runs after the change of user, which would undo it, and before exec.
-        preexec_fn=_die_with_parent(parent=os.getpid(), orphan_signal=orphan_signal),
+        # It runs after the change of user, which would undo it, and before exec; it takes no lock and no memory.
+        preexec_fn=_die_with_parent(parent=os.getpid(), orphan_signal=orphan_signal),  # noqa: PLW1509
         **identity,
     )
 
@@ -90,20 +91,16 @@ def command_line(*, pid: int) -> str:
 
 def signal_group(*, pid: int, signal_number: int) -> None:
     """Send a signal to the whole group that the process led; nothing happens when none of it is left."""
-    try:
+    with suppress(ProcessLookupError, PermissionError):  # macOS answers EPERM for a group of zombies
         os.killpg(pid, signal_number)
-    except (ProcessLookupError, PermissionError):  # macOS answers EPERM for a group of zombies
-        pass
 
 
 def stop(*, process: "subprocess.Popen[bytes]", signal_number: int, timeout_seconds: float) -> int:
     """Ask a child to stop, wait, then kill whatever is left of its group; return its exit code."""
     if process.poll() is None:
         process.send_signal(signal_number)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(timeout_seconds)
-        except subprocess.TimeoutExpired:
-            pass
     signal_group(pid=process.pid, signal_number=signal.SIGKILL)
     return process.wait()
 

@@ -15,14 +15,14 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from config.embedded import home as embedded
-from config.embedded.credentials import CredentialsUnreadable, read_credentials
+from config.embedded.credentials import CredentialsUnreadable, new_sealing_key, read_credentials
 from config.logs import logging_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 env.read_env(str(BASE_DIR / ".env"))
 
-# --- What this process is part of -------------------------------------------------------------------------------------
+# --- What this process is part of ---------------------------------------------------------------------------
 
 DEBUG = env.bool("DEBUG", default=False)
 PORT = env.int("PORT", default=8000)
@@ -31,6 +31,12 @@ PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://127.0.0.1:{PORT}").rstrip("/
 HTTPS = urlsplit(PUBLIC_URL).scheme == "https"
 # The bank's own time zone: what "today" means on a day sheet. Inside, all times are UTC.
 BANK_TIME_ZONE = env.str("BANK_TIME_ZONE", default="Europe/Berlin")
+
+# How many processes `manage.py up` runs.
+WEB_PROCESSES = env.int("WEB_PROCESSES", default=1)
+WEB_THREADS = env.int("WEB_THREADS", default=16)  # per process, each with a database connection of its own
+WORKER_PROCESSES = env.int("WORKER_PROCESSES", default=2)
+WORKER_QUEUES = ("celery",)
 
 DAYBOOK_DATA_DIR = Path(env.str("DAYBOOK_DATA_DIR", default=str(BASE_DIR / ".daybook")))
 DAYBOOK_HOME = embedded.find_home(data_dir=DAYBOOK_DATA_DIR)
@@ -43,7 +49,7 @@ except CredentialsUnreadable as error:
         raise ImproperlyConfigured(str(error)) from error
     _credentials = None
 
-# --- Secrets and hosts ------------------------------------------------------------------------------------------------
+# --- Secrets and hosts --------------------------------------------------------------------------------------
 
 SECRET_KEY = env.str("SECRET_KEY", default="")
 if not SECRET_KEY and DAYBOOK_EMBEDDED_POSTGRES and _credentials:
@@ -61,7 +67,7 @@ _loopback_hosts = ["127.0.0.1", "localhost", "[::1]"]
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[urlsplit(PUBLIC_URL).hostname or "", *_loopback_hosts])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
 
-# --- Applications -----------------------------------------------------------------------------------------------------
+# --- Applications -------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
@@ -118,7 +124,7 @@ TEMPLATES: list[dict[str, Any]] = [
     }
 ]
 
-# --- The database: the app role runs, the owner role migrates -----------------------------------------------------------
+# --- The database: the app role runs, the owner role migrates -----------------------------------------------
 
 
 def _database(url: str) -> dict[str, Any]:
@@ -148,7 +154,7 @@ DATABASE_APP_ROLE = DATABASES["default"]["USER"]
 DATABASE_OWNER_LOGIN = {key: _database(_owner_url)[key] for key in ("USER", "PASSWORD")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# --- Redis: cache, marks and wake-ups; nothing in it is the only copy ---------------------------------------------------
+# --- Redis: cache, marks and wake-ups; nothing in it is the only copy ---------------------------------------
 
 REDIS_URL = env.str("REDIS_URL", default="") or DAYBOOK_HOME.redis_url(
     password=_credentials.redis_password if _credentials else "none-yet"
@@ -164,7 +170,7 @@ CACHES: dict[str, dict[str, Any]] = {
 }
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 
-# --- Celery: every line here stands against a failure that was measured -------------------------------------------------
+# --- Celery: every line here stands against a failure that was measured -------------------------------------
 
 
 def broker_url(redis_url: str) -> str:
@@ -186,7 +192,8 @@ CELERY_TASK_SOFT_TIME_LIMIT = 40  # seconds
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
-CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10.0  # seconds; with REMAP_SIGTERM=SIGQUIT in the worker's environment
+# What a stopping worker may take to finish; with REMAP_SIGTERM=SIGQUIT in its environment.
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = env.float("WORKER_SOFT_SHUTDOWN_SECONDS", default=10.0)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_TIMEZONE = "UTC"
@@ -207,11 +214,24 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_DB_REUSE_MAX = 1000  # keeps a worker's database connection over so many tasks; see config/celery.py
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {}
 
-# --- The event store ----------------------------------------------------------------------------------------------------
+# --- The event store ----------------------------------------------------------------------------------------
 
-EVENTSTORE: dict[str, Any] = {}
+# They wrap the keys that personal fields are sealed with; the first wraps, all unwrap. Losing them loses the fields.
+_sealing_keys = env.list("SEALING_KEYS", default=[])
+if not _sealing_keys and DAYBOOK_EMBEDDED_POSTGRES and _credentials:
+    _sealing_keys = [_credentials.sealing_key]
+elif not _sealing_keys and DAYBOOK_EMBEDDED_POSTGRES:
+    # Nothing was ever stored here.
+    _sealing_keys = [new_sealing_key()]
+elif not _sealing_keys:
+    raise ImproperlyConfigured(
+        "SEALING_KEYS is not set. With DATABASE_URL set, give it a key, for example the output of `python -c"
+        " 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'`, and keep it safe"
+    )
 
-# --- Who signs in -------------------------------------------------------------------------------------------------------
+EVENTSTORE: dict[str, Any] = {"SEALING_KEYS": tuple(_sealing_keys)}
+
+# --- Who signs in -------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "staff.StaffMember"
 PASSWORD_HASHERS = [
@@ -224,7 +244,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
-# --- The REST API -------------------------------------------------------------------------------------------------------
+# --- The REST API -------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -260,7 +280,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "REDOC_DIST": "SIDECAR",
 }
 
-# --- Security headers ---------------------------------------------------------------------------------------------------
+# --- Security headers ---------------------------------------------------------------------------------------
 
 CONTENT_SECURITY_POLICY: dict[str, Any] = {
     "DIRECTIVES": {
@@ -288,14 +308,17 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 # The probes of an orchestrator come past the proxy, in plain HTTP.
 SECURE_REDIRECT_EXEMPT = [r"^health/"]
 
-# --- Language, time, files, logs ----------------------------------------------------------------------------------------
+# --- Language, time, files, logs ----------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
 USE_I18N = False
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
-WHITENOISE_USE_FINDERS = True
+# Without a folder that `collectstatic` filled, files are served from the applications themselves.
+STATIC_ROOT = env.str("STATIC_ROOT", default="") or None
+WHITENOISE_USE_FINDERS = not STATIC_ROOT
 LOGGING_CONFIG = "logging.config.dictConfig"
-LOGGING = logging_settings(format_name=env.str("LOG_FORMAT", default="console"), level=env.str("LOG_LEVEL", default="INFO"))
+LOGGING = logging_settings(
+    format_name=env.str("LOG_FORMAT", default="console"), level=env.str("LOG_LEVEL", default="INFO")
+)

@@ -4,9 +4,9 @@
 | --- | --- |
 | `db` (or `@pytest.mark.django_db`) | this process's database; everything is rolled back |
 | `committed_db` | a second database of this process; commits are real and stay, so use fresh ids |
-| `fresh_database` | a database of its own, just cloned from the migrated template, dropped afterwards; commits are real |
+| `fresh_database` | a database of its own, cloned from the migrated template; commits are real |
 | `empty_database` | a database of its own without any table |
-| `redis_url` | a Redis database of this process, emptied before the test; Django's cache and Celery's broker use it too |
+| `redis_url` | a Redis database of this process, emptied first; Django's cache and Celery's broker use it |
 
 `transaction=True` and `transactional_db` are refused: they truncate tables, which the database forbids for history.
 In every database the default connection is the app role; migrations ran as the owner.
@@ -16,7 +16,7 @@ import itertools
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pytest
@@ -54,13 +54,14 @@ class Database:
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "PYTHONDONTWRITEBYTECODE": "1",
             "SECRET_KEY": "only-for-tests",
+            "SEALING_KEYS": ",".join(settings.EVENTSTORE["SEALING_KEYS"]),
             "DATABASE_URL": self.app_url,
             "DATABASE_OWNER_URL": self.owner_url,
             "REDIS_URL": self.redis_url,
         }
 
 
-# --- The servers: started by the process that the developer started, known to its workers --------------------------------
+# --- The servers: started by the process that the developer started, known to its workers -------------------
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -119,10 +120,10 @@ def servers(request: pytest.FixtureRequest) -> Servers:
 @pytest.fixture(scope="session")
 def worker_name(request: pytest.FixtureRequest) -> str:
     """The name of this process of the run: `gw0`, `gw1` … or `main`."""
-    return getattr(request.config, "workerinput", {}).get("workerid", "main")
+    return str(getattr(request.config, "workerinput", {}).get("workerid", "main"))
 
 
-# --- Databases ------------------------------------------------------------------------------------------------------------
+# --- Databases ----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -219,7 +220,7 @@ def _point_at_nowhere() -> None:
     _use_redis(f"unix://{NOWHERE}")
 
 
-# --- Redis ----------------------------------------------------------------------------------------------------------------
+# --- Redis --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -241,7 +242,8 @@ def redis_url(process_redis: str) -> str:
 
 def _use_redis(url: str) -> None:
     caches.settings["default"]["LOCATION"] = url
-    if hasattr(caches._connections, "default"):
+    caches.close_all()
+    with suppress(AttributeError):  # it had not been used yet
         del caches["default"]
     settings.REDIS_URL = url
     settings.CELERY_BROKER_URL = broker_url(url)

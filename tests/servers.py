@@ -72,7 +72,9 @@ class Servers:
     def database_url(self, *, name: str, login: Login) -> str:
         """The address of a database, as `DATABASE_URL` and libpq take it."""
         port = f"&port={self.port}" if self.port else ""
-        return f"postgresql://{quote(login.user)}:{quote(login.password, safe='')}@/{name}?host={quote(self.host)}{port}"
+        return (
+            f"postgresql://{quote(login.user)}:{quote(login.password, safe='')}@/{name}?host={quote(self.host)}{port}"
+        )
 
     def redis_database_url(self, *, number: int) -> str:
         """The address of one numbered Redis database."""
@@ -149,9 +151,7 @@ class EmbeddedServers:
         self.binaries = binaries.find_binaries(home=self.home)
         self.credentials = credentials.load_or_create_credentials(path=self.home.credentials_file)
         self.log = (self.folder / "servers.log").open("wb")
-        postgres.prepare_cluster(
-            home=self.home, binaries=self.binaries, credentials=self.credentials, durable=False
-        )
+        postgres.prepare_cluster(home=self.home, binaries=self.binaries, credentials=self.credentials, durable=False)
         self.postgres = self._spawn(postgres.server_command(home=self.home, binaries=self.binaries))
         redis.prepare_redis(home=self.home, credentials=self.credentials)
         self.redis = self._spawn(redis.server_command(home=self.home, binaries=self.binaries))

@@ -4,6 +4,7 @@ Invariant: once written they never change, and only the user who runs Daybook ca
 Imported by settings (reading only) and by whoever starts the servers (which may create them).
 """
 
+import base64
 import json
 import os
 import secrets
@@ -16,11 +17,17 @@ def _new_password() -> str:
     return secrets.token_hex(24)
 
 
+def new_sealing_key() -> str:
+    """A key that wraps the keys of sealed personal fields: 32 random bytes, as Fernet spells them."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode("ascii")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
     """Secrets of one data folder; every new instance has fresh ones."""
 
     secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(64))
+    sealing_key: str = field(default_factory=new_sealing_key)
     superuser_password: str = field(default_factory=_new_password)
     owner_password: str = field(default_factory=_new_password)
     app_password: str = field(default_factory=_new_password)
@@ -71,4 +78,4 @@ def _write_whole(*, path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    Path(temporary).replace(path)

@@ -21,6 +21,8 @@ POSTGRES_PORT = 5432  # names the socket file only; no TCP port is opened
 # A socket's path is at most 107 bytes on Linux and 103 on macOS, the terminating zero aside.
 MAX_SOCKET_PATH_BYTES = 103
 SERVICE_USERS = ("daybook", "nobody")
+# Socket folders stand here when the data folder's path is too long; they are made 0700, and a stranger's is refused.
+SHORT_DIR = Path("/tmp")  # noqa: S108
 # Where root keeps what the service user must reach when it cannot enter the data folder.
 ROOT_FALLBACK_DIR = Path("/var/lib/daybook")
 
@@ -138,7 +140,7 @@ def _socket_dir(*, servers_dir: Path, name: str) -> Path:
     """A folder short enough that the longest socket in it (with Postgres' lock file) fits the system's limit."""
     preferred = servers_dir / "run"
     longest = preferred / f".s.PGSQL.{POSTGRES_PORT}.lock"
-    return preferred if len(os.fsencode(longest)) <= MAX_SOCKET_PATH_BYTES else Path("/tmp") / f"daybook-{name}"
+    return preferred if len(os.fsencode(longest)) <= MAX_SOCKET_PATH_BYTES else SHORT_DIR / f"daybook-{name}"
 
 
 def _service_user(*, data_dir: Path) -> ServiceUser | None:

@@ -27,6 +27,7 @@ SUPERUSER = "postgres"
 STOP_SIGNAL = signal.SIGINT  # "fast shutdown": sessions are ended, the data is left clean
 START_TIMEOUT_SECONDS = 60.0
 CONNECT_TIMEOUT_SECONDS = 5
+NO_ANSWER = f"The embedded Postgres did not answer within {START_TIMEOUT_SECONDS:.0f} s; its lines above say why"
 LEFTOVER_TIMEOUT_SECONDS = 10.0
 
 # Written into postgresql.conf when the cluster is made, and an operator's to change afterwards.
@@ -98,15 +99,17 @@ def wait_until_ready(*, home: Home, credentials: Credentials, process: "subproce
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while not answers(home=home, credentials=credentials):
         if process.poll() is not None:
-            raise PostgresUnusable(f"The embedded Postgres ended with code {process.returncode}; its lines above say why")
+            raise PostgresUnusable(
+                f"The embedded Postgres ended with code {process.returncode}; its lines above say why"
+            )
         if time.monotonic() > deadline:
-            raise PostgresUnusable(f"The embedded Postgres did not answer within {START_TIMEOUT_SECONDS:.0f} s")
+            raise PostgresUnusable(NO_ANSWER)
         time.sleep(processes.POLL_SECONDS)
 
 
 def answers(*, home: Home, credentials: Credentials) -> bool:
     """Whether the server answers a query now."""
-    if not home.postgres_socket.exists():
+    if not _says_ready(home=home):  # asked earlier it would answer, but log each refusal
         return False
     try:
         with superuser_connection(home=home, credentials=credentials) as connection:
@@ -114,6 +117,15 @@ def answers(*, home: Home, credentials: Credentials) -> bool:
     except psycopg.OperationalError:
         return False
     return True
+
+
+def _says_ready(*, home: Home) -> bool:
+    """Whether the server's own pid file says that it takes connections (PostgreSQL keeps that in its eighth line)."""
+    try:
+        lines = (home.cluster_dir / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return False
+    return len(lines) >= 8 and lines[7].strip() == "ready"
 
 
 @contextmanager
@@ -152,7 +164,9 @@ def make_private_dir(*, home: Home, folder: Path) -> None:
     except FileExistsError:
         status = folder.lstat()
         if status.st_uid not in {uid, 0} or folder.is_symlink():
-            raise PostgresUnusable(f"{folder} belongs to another user; remove it, or run Daybook as that user") from None
+            raise PostgresUnusable(
+                f"{folder} belongs to another user; remove it, or run Daybook as that user"
+            ) from None
         if home.service_user:
             os.chown(folder, home.service_user.uid, home.service_user.gid)
         folder.chmod(0o700)
@@ -167,9 +181,7 @@ def _make_cluster(*, home: Home, binaries: Binaries, credentials: Credentials, d
         password_file.flush()
         if home.service_user:
             os.chown(password_file.name, home.service_user.uid, home.service_user.gid)
-        argv = _initdb_command(
-            binaries=binaries, folder=unfinished, password_file=password_file.name, durable=durable
-        )
+        argv = _initdb_command(binaries=binaries, folder=unfinished, password_file=password_file.name, durable=durable)
         process = processes.spawn(
             argv=argv,
             cwd=unfinished,

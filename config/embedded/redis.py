@@ -19,6 +19,7 @@ from config.embedded.postgres import make_private_dir
 
 STOP_SIGNAL = signal.SIGTERM
 START_TIMEOUT_SECONDS = 20.0
+NO_ANSWER = f"The embedded Redis did not answer within {START_TIMEOUT_SECONDS:.0f} s; its lines above say why"
 LEFTOVER_TIMEOUT_SECONDS = 5.0
 
 
@@ -51,7 +52,7 @@ def wait_until_ready(*, home: Home, credentials: Credentials, process: "subproce
         if process.poll() is not None:
             raise RedisUnusable(f"The embedded Redis ended with code {process.returncode}; its lines above say why")
         if time.monotonic() > deadline:
-            raise RedisUnusable(f"The embedded Redis did not answer within {START_TIMEOUT_SECONDS:.0f} s")
+            raise RedisUnusable(NO_ANSWER)
         time.sleep(processes.POLL_SECONDS)
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 
 
 class Command(BaseCommand):
@@ -14,4 +16,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Migrate, then make the read models' tables as the app role."""
-        call_command("migrate", interactive=False, verbosity=options["verbosity"])
+        executor = MigrationExecutor(connection)
+        pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        connection.close()  # it is opened again as the owner
+        call_command("migrate", interactive=False, verbosity=options["verbosity"] if pending else 0)
