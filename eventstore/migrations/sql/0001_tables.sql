@@ -44,7 +44,7 @@ CREATE TABLE eventstore_sequencer (
     heartbeat_at timestamptz NOT NULL
 ) WITH (fillfactor = 50);
 INSERT INTO eventstore_sequencer (id, log_id, position, sequenced_at, heartbeat_at)
-VALUES (1, gen_random_uuid(), 0, '-infinity', '-infinity');
+VALUES (1, gen_random_uuid(), 0, clock_timestamp(), clock_timestamp());
 
 -- How far each subscription has come in each range of buckets. The row lock is the right to advance.
 CREATE TABLE eventstore_checkpoint (
