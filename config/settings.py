@@ -36,7 +36,7 @@ BANK_TIME_ZONE = env.str("BANK_TIME_ZONE", default="Europe/Berlin")
 WEB_PROCESSES = env.int("WEB_PROCESSES", default=1)
 WEB_THREADS = env.int("WEB_THREADS", default=16)  # per process, each with a database connection of its own
 WORKER_PROCESSES = env.int("WORKER_PROCESSES", default=2)
-WORKER_QUEUES = ("celery",)
+WORKER_QUEUES = ("eventstore",)
 
 DAYBOOK_DATA_DIR = Path(env.str("DAYBOOK_DATA_DIR", default=str(BASE_DIR / ".daybook")))
 DAYBOOK_HOME = embedded.find_home(data_dir=DAYBOOK_DATA_DIR)
@@ -187,8 +187,9 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_TASK_TIME_LIMIT = 50  # seconds; below the visibility timeout, or a slow task runs twice at once
-CELERY_TASK_SOFT_TIME_LIMIT = 40  # seconds
+# Below the visibility timeout, or a slow task runs twice at once; above a drain's 20 s and its last batch. No soft
+# limit: its exception would look like the handler's own, and park an event for being slow.
+CELERY_TASK_TIME_LIMIT = 50  # seconds
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
@@ -212,7 +213,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "interval_max": 0.2,
 }
 CELERY_DB_REUSE_MAX = 1000  # keeps a worker's database connection over so many tasks; see config/celery.py
-CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {}
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    # Finds what a lost wake-up left. One that nobody took in time is of no use: the next is on its way.
+    "sweep": {"task": "eventstore.sweep", "schedule": 1.0, "options": {"queue": "eventstore", "expires": 1.0}},
+}
 
 # --- The event store ----------------------------------------------------------------------------------------
 
@@ -229,7 +233,7 @@ elif not _sealing_keys:
         " 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'`, and keep it safe"
     )
 
-EVENTSTORE: dict[str, Any] = {"SEALING_KEYS": tuple(_sealing_keys)}
+EVENTSTORE: dict[str, Any] = {"WAKE": "eventstore.celery_wakeup.wake", "SEALING_KEYS": tuple(_sealing_keys)}
 
 # --- Who signs in -------------------------------------------------------------------------------------------
 
