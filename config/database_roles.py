@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 APPEND_ONLY_TABLES = ("eventstore_event", "eventstore_log")
 READ_ONLY_TABLES = ("django_migrations",)
-READMODEL_SCHEMAS = ("readmodel", "readmodel_shadow")
+READMODEL_SCHEMAS = ("readmodel", "readmodel_shadow", "readmodel_old")
 
 # Whether a role of that name exists, and whether it is the one that asks.
 SELECT_ROLE = "SELECT rolname = CURRENT_USER FROM pg_catalog.pg_roles WHERE rolname = %s"
