@@ -2,8 +2,11 @@
 
 from django.apps import AppConfig
 
+from config.celery import app as celery_app
+
 
 class DaybookConfig(AppConfig):
     """Commands of the whole: `up`, `migrate` and what else joins the contexts."""
 
     name = "config"
+    celery_app = celery_app  # loaded with Django, so that every process sends its wake-ups to the same broker

@@ -1,7 +1,7 @@
 """The Celery application: it carries wake-ups; Postgres keeps the truth.
 
-Imported by the worker and beat processes and by whoever sends a task. Its settings are the `CELERY_` ones
-of `config.settings`.
+Imported by `config.apps`, so that whoever sends a task finds it, and by the worker and beat processes. Its settings are
+the `CELERY_` ones of `config.settings`.
 """
 
 import os
@@ -20,6 +20,15 @@ warnings.filterwarnings("ignore", message="You're running the worker with superu
 app = Celery("daybook")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+# A new application is the current one of its own thread alone; requests are served, and tasks sent, in others.
+app.set_default()
+
+
+def warm_publishing() -> None:
+    """Load what the first wake-up of a process needs, so that no request waits for it; opens no connection."""
+    app.finalize()
+    app.connection_for_write().get_transport_cls()
+    getattr(app.amqp, "send_task_message")  # noqa: B009 - built when it is first looked at
 
 
 @task_prerun.connect(dispatch_uid="config.drop_dead_connections")  # type: ignore[untyped-decorator]

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from config.embedded.home import ServiceUser
@@ -115,11 +114,12 @@ def worker_service(*, options: Options) -> Service:
     )
 
 
-def beat_service(*, options: Options, schedule_file: Path) -> Service:
+def beat_service(*, options: Options) -> Service:
     """The clock: sends the regular wake-ups."""
     argv = (
         *(sys.executable, "-m", "celery", "--quiet", "-A", "config.celery", "beat", "--loglevel", "warning"),
-        *("--pidfile", "", "--schedule", str(schedule_file)),
+        # Everything in its schedule is due within a second, so nothing need be remembered on disk.
+        *("--scheduler", "celery.beat:Scheduler", "--pidfile", ""),
     )
     return Service(
         name="beat",

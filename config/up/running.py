@@ -68,7 +68,7 @@ def _serve(*, supervisor: Supervisor, terminal: Terminal, data_dir: Path, demo: 
         raise CannotStart("The database could not be prepared; the lines of `setup` above say why")
     supervisor.start(plan.web_service(options=options))
     supervisor.start(plan.worker_service(options=options))
-    supervisor.start(plan.beat_service(options=options, schedule_file=data_dir / "beat-schedule"))
+    supervisor.start(plan.beat_service(options=options))
     address = plan.displayed_address(public_url=settings.PUBLIC_URL, port=settings.PORT)
     if not supervisor.wait_for(lambda: _answers(port=settings.PORT), timeout_seconds=WEB_START_SECONDS):
         raise CannotStart(f"The web server did not answer within {WEB_START_SECONDS:.0f} s; its lines above say why")
