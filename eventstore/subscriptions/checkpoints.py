@@ -43,12 +43,19 @@ WHERE c.status = 'running' AND c.position < head.position AND c.subscription = A
 ORDER BY c.position, c.id
 """
 
-# Says, before handling begins, that it was tried: what follows may kill the process.
+# Says, before handling begins, that it was tried: what follows may kill the process. A stamp that is younger than a
+# second is another process's, on its way to the row lock; taking it for a death would make busy workers careful.
 _STAMP = """
 UPDATE eventstore_checkpoint
 SET attempts = LEAST(attempts + 1, 100), attempted_at = clock_timestamp()
 WHERE id = (
-    SELECT id FROM eventstore_checkpoint WHERE id = %s AND status = 'running' FOR UPDATE SKIP LOCKED
+    SELECT id FROM eventstore_checkpoint
+    WHERE id = %s AND status = 'running'
+        AND (
+            attempts = 0
+            OR attempted_at NOT BETWEEN clock_timestamp() - interval '1 second' AND clock_timestamp()
+        )
+    FOR UPDATE SKIP LOCKED
 )
 RETURNING attempts, COALESCE(careful_until > position, false)
 """
