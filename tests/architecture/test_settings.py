@@ -1,0 +1,75 @@
+"""The settings fail loudly, and what a deployment gets is what Django's own checks ask for."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PRODUCTION = {
+    "DATABASE_URL": "postgresql://daybook_app:secret@db.example/daybook",
+    "DATABASE_OWNER_URL": "postgresql://daybook_owner:secret@db.example/daybook",
+    "REDIS_URL": "redis://:secret@redis.example:6379/0",
+    "SECRET_KEY": "Jm0hqkYt7X2r9bPzLw4sVc8nEo1uGd5aKf6iTj3xMv_RQyWHBNUSIDZO-lpgeACF",
+    "SEALING_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+    "PUBLIC_URL": "https://bank.example",
+}
+
+
+def _manage(*arguments: str, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_production_environment_passes_django_s_deployment_checks() -> None:
+    found = _manage("check", "--deploy", "--fail-level", "WARNING", environment=PRODUCTION)
+    assert found.returncode == 0, found.stderr
+    assert "no issues" in found.stdout
+
+
+@pytest.mark.parametrize("missing", ["SECRET_KEY", "SEALING_KEYS"])
+def test_a_missing_secret_stops_the_start_with_one_line_that_names_it(missing: str) -> None:
+    environment = {name: value for name, value in PRODUCTION.items() if name != missing}
+    found = _manage("check", environment=environment)
+    assert found.returncode == 1
+    assert found.stdout == ""
+    (line,) = found.stderr.strip().splitlines()
+    assert line.startswith(f"Daybook cannot start: {missing} is not set")
+    assert "python -c" in line  # how to make one
+
+
+def test_a_database_that_is_not_postgres_is_refused() -> None:
+    found = _manage("check", environment={**PRODUCTION, "DATABASE_URL": "sqlite:////tmp/bank.db"})
+    assert found.returncode == 1
+    assert "DATABASE_URL must name a PostgreSQL server" in found.stderr
+
+
+def test_a_command_without_the_embedded_servers_says_how_to_start_them(tmp_path: Path) -> None:
+    found = _manage("showmigrations", environment={"DAYBOOK_DATA_DIR": str(tmp_path)})
+    assert found.returncode == 1
+    assert found.stderr.strip().endswith("Start it with `make run`, then repeat this command.")
+
+
+def test_reading_the_settings_leaves_nothing_behind(tmp_path: Path) -> None:
+    _manage("check", environment={"DAYBOOK_DATA_DIR": str(tmp_path / "data")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_example_lists_every_variable_that_the_settings_read() -> None:
+    settings = (ROOT / "config" / "settings.py").read_text(encoding="utf-8")
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    read = {
+        part.partition('"')[0]
+        for kind in ("str", "int", "bool", "float", "list")
+        for part in settings.split(f'env.{kind}("')[1:]
+    }
+    assert {name for name in read if f"#{name}=" not in example} == set()
