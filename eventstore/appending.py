@@ -6,7 +6,7 @@ asked for was written, or nothing is. Only `store` calls this module.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -34,9 +34,10 @@ SELECT pg_advisory_xact_lock(wanted.key) FROM bound, unnest(%s::bigint[]) AS wan
 _APPEND = """
 WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now),
 new AS (
-    SELECT * FROM unnest(
-        %s::uuid[], %s::text[], %s::uuid[], %s::integer[], %s::integer[], %s::text[], %s::smallint[], %s::text[],
-        %s::text[], %s::smallint[], %s::smallint[]
+    SELECT * FROM ROWS FROM (
+        unnest(%s::uuid[]), unnest(%s::text[]), unnest(%s::uuid[]), unnest(%s::integer[]), unnest(%s::integer[]),
+        unnest(%s::text[]), unnest(%s::smallint[]), jsonb_array_elements(%s::jsonb), jsonb_array_elements(%s::jsonb),
+        unnest(%s::smallint[]), unnest(%s::smallint[])
     ) WITH ORDINALITY AS row (
         event_id, stream_type, stream_id, version, base_version, event_type, schema_version, data,
         metadata, stream_bucket, route_bucket, ordinal
@@ -47,7 +48,7 @@ written AS (
         event_id, stream_type, stream_id, version, event_type, schema_version, data, metadata, recorded_at
     )
     SELECT new.event_id, new.stream_type, new.stream_id, new.version, new.event_type, new.schema_version,
-        new.data::jsonb, new.metadata::jsonb, GREATEST(clock.now, previous.recorded_at)
+        new.data, new.metadata, GREATEST(clock.now, previous.recorded_at)
     FROM new CROSS JOIN clock
     LEFT JOIN LATERAL (
         SELECT e.recorded_at FROM eventstore_event e
@@ -152,7 +153,7 @@ def _columns(
     registry: EventRegistry,
     subscriptions: SubscriptionRegistry,
     using: str,
-) -> list[list[Any]]:
+) -> list[Any]:
     """The events as arrays, one a column."""
     types = [registry.type_of(type(event.data)) for event in new]
     subjects = {event.stream_id for event, known in zip(new, types, strict=True) if known.sealed}
@@ -166,17 +167,22 @@ def _columns(
         [bases[event.stream_id] for event in new],
         [known.name for known in types],
         [known.schema_version for known in types],
-        [
+        _json_array(
             registry.encode(event.data, keys[event.stream_id].seal if known.sealed else None)
             for event, known in zip(new, types, strict=True)
-        ],
-        [msgspec.json.encode(event.metadata).decode() for event in new],
+        ),
+        _json_array(msgspec.json.encode(event.metadata).decode() for event in new),
         [bucket_of(event.stream_id) for event in new],
         [None if route is None else bucket_of(route) for route in routes],
     ]
 
 
-def _execute(columns: list[list[Any]], *, using: str) -> dict[UUID, datetime]:
+def _json_array(documents: Iterable[str]) -> str:
+    """One JSON array of them. As an array of texts, quoting the quotes in them cost a third of a saga batch's time."""
+    return f"[{','.join(documents)}]"
+
+
+def _execute(columns: list[Any], *, using: str) -> dict[UUID, datetime]:
     """Runs the statement; answers with the time of each event that was written."""
     try:
         with connections[using].cursor() as cursor:
