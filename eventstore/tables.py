@@ -111,16 +111,25 @@ class Table(Generic[R]):
     """One table of a projection, as the projection sees it.
 
     `key` are the columns of its primary key. `version` is the column that grows with every change of a row: an upsert
-    never puts an older row in the place of a newer one. Without it rows are only ever added.
+    never puts an older row in the place of a newer one. Without it rows are only ever added. Columns in `fixed` keep
+    the value they were inserted with, so that what the database derives from them alone is not derived anew each time.
     """
 
-    def __init__(self, name: str, row: type[R], *, key: tuple[str, ...], version: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        row: type[R],
+        *,
+        key: tuple[str, ...],
+        version: str | None = None,
+        fixed: tuple[str, ...] = (),
+    ) -> None:
         self.name: Final = name
         self.row: Final = row
         self.key: Final = key
         self.columns: Final = row.__struct_fields__
         self._json: Final = tuple(type_ == "jsonb" for type_ in _column_types(row))
-        names = self._names(version)
+        names = self._names(version, kept=key + fixed)
         self.copy: Final = sql.SQL(_COPY).format(**names)
         self.create_stage: Final = sql.SQL(_CREATE_STAGE).format(**names)
         self.empty_stage: Final = sql.SQL(_EMPTY_STAGE).format(**names)
@@ -131,8 +140,8 @@ class Table(Generic[R]):
         self.write_arrays: Final = write.format(**names | {"source": arrays})
         self.write_stage: Final = write.format(**names | {"source": stage})
 
-    def _names(self, version: str | None) -> dict[str, sql.Composable]:
-        changes = [column for column in self.columns if column not in self.key]
+    def _names(self, version: str | None, *, kept: tuple[str, ...]) -> dict[str, sql.Composable]:
+        changes = [column for column in self.columns if column not in kept]
         return {
             "table": sql.Identifier(self.name),
             "stage": sql.Identifier(f"stage_of_{self.name}"),
