@@ -1,0 +1,243 @@
+"""Every refusal as `application/problem+json` (RFC 9457): the one place where an error becomes an HTTP status.
+
+The core knows no HTTP. An error that a client may see has a stable `code`, and the first line of its docstring is the
+sentence for people. `KINDS` gives the codes of the edge and of the store their status; every other `Refusal` is a rule
+of the business: 422. An error that is neither tells nothing but the correlation id that the logs have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from inspect import getdoc
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest, HttpResponse
+from drf_standardized_errors.formatter import ExceptionFormatter
+from drf_standardized_errors.handler import ExceptionHandler
+from drf_standardized_errors.types import ErrorResponse
+from msgspec import UNSET, UnsetType
+from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+
+from eventstore.failures import is_passing
+from eventstore.refusals import InvalidValue, Refusal
+from eventstore.rest.correlation import correlation_id_of
+
+PROBLEM_JSON: Final = "application/problem+json"
+NO_FIELD: Final = api_settings.NON_FIELD_ERRORS_KEY
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """What all problems of one code have in common."""
+
+    status: int
+    title: str
+    retry_after_seconds: int | None = None  # when a repeat may do better
+
+
+KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
+    {
+        "validation_error": Kind(400, "The request is not valid."),
+        "idempotency_key_required": Kind(400, "This request needs an Idempotency-Key header."),
+        "unauthenticated": Kind(401, "This needs a valid log-in."),
+        "forbidden": Kind(403, "Your role does not permit this."),
+        "not_found": Kind(404, "There is no such thing."),
+        "method_not_allowed": Kind(405, "This address does not take this method."),
+        "not_acceptable": Kind(406, "This cannot be had in that format."),
+        "conflict": Kind(409, "Somebody else has changed this in the meantime."),
+        "idempotency_in_progress": Kind(409, "The first request with this key is still in progress.", 1),
+        "version_mismatch": Kind(412, "It has changed since you last looked."),
+        "request_too_large": Kind(413, "The request is too large."),
+        "unsupported_media_type": Kind(415, "The body must be application/json."),
+        "idempotency_key_reused": Kind(422, "This Idempotency-Key was used for a different request."),
+        "rate_limited": Kind(429, "There were too many requests."),
+        "internal_error": Kind(500, "Something went wrong on our side."),
+        "busy": Kind(503, "Others are writing to this right now.", 1),
+        "not_yet_visible": Kind(503, "What was just written cannot be seen yet.", 1),
+        "unavailable": Kind(503, "A part of the service is away for the moment.", 1),
+    }
+)
+
+REFUSED_STATUS: Final = 422
+"""Of every `Refusal` whose code is not in `KINDS`: a rule of the business forbids it."""
+
+# Django REST framework's own errors have no code of ours; their status says which it is.
+_CODE_OF_STATUS: Final = {
+    400: "validation_error",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    413: "request_too_large",
+    415: "unsupported_media_type",
+    429: "rate_limited",
+}
+_INTERNAL_DETAIL: Final = "It was recorded under the correlation id; nothing of it may have happened, or all of it."
+
+
+class FieldProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """What is wrong with one field."""
+
+    field: str | None  # dotted for nested ones; null when it is about the request as a whole
+    code: str
+    detail: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """A refusal, as RFC 9457 has it. Programs branch on `code`, people read `detail`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    correlation_id: str
+    errors: list[FieldProblem] | UnsetType = UNSET
+
+
+class ProblemError(APIException):
+    """An error of ours on its way through Django REST framework."""
+
+    def __init__(self, *, code: str, status: int, title: str, detail: str) -> None:
+        super().__init__(detail, code)
+        self.status_code = status
+        self.code = code
+        self.title = title
+        self.wait = KINDS[code].retry_after_seconds if code in KINDS else None
+
+
+class RequestTooLarge(APIException):
+    """The request is too large."""
+
+    status_code = 413
+    default_detail = "The request is too large."
+    default_code = "request_too_large"
+
+
+class IdempotencyKeyRequired(Exception):
+    """This request needs an Idempotency-Key header, made by you, the same when you repeat it."""
+
+    code = "idempotency_key_required"
+
+
+def sentence_of(error: BaseException) -> str:
+    """The first line of the error's docstring: what a person reads."""
+    return (getdoc(type(error)) or "").partition("\n")[0]
+
+
+def as_api_exception(error: Exception) -> APIException | None:
+    """The error as the edge speaks of it, or None when nobody outside may know it."""
+    if isinstance(error, InvalidValue):
+        return ValidationError({error.field or NO_FIELD: [ErrorDetail(str(error), code=error.code)]})
+    code = getattr(type(error), "code", None)
+    if isinstance(error, Refusal):
+        status = KINDS[error.code].status if error.code in KINDS else REFUSED_STATUS
+        return ProblemError(code=error.code, status=status, title=error.sentence(), detail=str(error))
+    if isinstance(code, str) and code in KINDS:
+        kind = KINDS[code]
+        return ProblemError(code=code, status=kind.status, title=kind.title, detail=sentence_of(error))
+    if isinstance(error, DatabaseError | InterfaceError) and is_passing(error):
+        kind = KINDS["unavailable"]
+        return ProblemError(code="unavailable", status=kind.status, title=kind.title, detail=kind.title)
+    return None
+
+
+class ProblemHandler(ExceptionHandler):
+    """Turns whatever a view raised into an answer."""
+
+    def convert_known_exceptions(self, exc: Exception) -> Exception:
+        """What we know beside the framework's own exceptions."""
+        known = super().convert_known_exceptions(exc)
+        if isinstance(known, APIException):
+            return known
+        return as_api_exception(known) or known
+
+    def get_response(self, exc: APIException, data: dict[str, Any]) -> Response:
+        """As problem+json, whatever the client would rather accept."""
+        return Response(data, status=exc.status_code, headers=self.get_headers(exc), content_type=PROBLEM_JSON)
+
+    def report_exception(self, exc: APIException, response: Response) -> None:
+        """Reports what nobody expected; "come back later" is no fault of the program."""
+        if not isinstance(exc, ProblemError):
+            super().report_exception(exc, response)
+
+
+class ProblemFormatter(ExceptionFormatter):
+    """Writes an exception as a `Problem`."""
+
+    def format_error_response(self, error_response: ErrorResponse) -> dict[str, Any]:
+        """The body."""
+        code = self._code()
+        errors: list[FieldProblem] | UnsetType = UNSET
+        if code == "validation_error":
+            errors = [
+                FieldProblem(field=_field(error.attr), code=error.code, detail=error.detail)
+                for error in error_response.errors
+            ]
+        problem = _problem(
+            self.context["request"],
+            code=code,
+            status=self.exc.status_code,
+            title=self.exc.title if isinstance(self.exc, ProblemError) else KINDS[code].title,
+            detail=self._detail(code, errors),
+            errors=errors,
+        )
+        body: dict[str, Any] = msgspec.to_builtins(problem)
+        return body
+
+    def _code(self) -> str:
+        if isinstance(self.exc, ProblemError):
+            return self.exc.code
+        return _CODE_OF_STATUS.get(self.exc.status_code, "internal_error")
+
+    def _detail(self, code: str, errors: list[FieldProblem] | UnsetType) -> str:
+        if code == "internal_error":
+            return _INTERNAL_DETAIL
+        if isinstance(errors, list) and errors:
+            first = errors[0]
+            return f"{first.field}: {first.detail}" if first.field else first.detail
+        return str(self.exc.detail)
+
+
+def problem_response(request: HttpRequest, *, code: str, detail: str = "") -> HttpResponse:
+    """A problem for an answer that no view gives, such as an unknown address."""
+    kind = KINDS[code]
+    problem = _problem(
+        request, code=code, status=kind.status, title=kind.title, detail=detail or kind.title, errors=UNSET
+    )
+    return HttpResponse(msgspec.json.encode(problem), status=kind.status, content_type=PROBLEM_JSON)
+
+
+def _problem(
+    request: Any,
+    *,
+    code: str,
+    status: int,
+    title: str,
+    detail: str,
+    errors: list[FieldProblem] | UnsetType,
+) -> Problem:
+    return Problem(
+        type=f"{getattr(settings, 'PROBLEM_TYPE_PREFIX', 'urn:problem:')}{code}",
+        title=title,
+        status=status,
+        detail=detail,
+        instance=request.path,
+        code=code,
+        correlation_id=str(correlation_id_of(request)),
+        errors=errors,
+    )
+
+
+def _field(attribute: str | None) -> str | None:
+    """The name of the field: nothing for what the framework calls "non-field"."""
+    if attribute is None or attribute == NO_FIELD:
+        return None
+    return attribute.removesuffix(f".{NO_FIELD}")
