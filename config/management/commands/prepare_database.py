@@ -7,6 +7,8 @@ from django.core.management.base import BaseCommand
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from eventstore.tables import ensure_tables
+
 
 class Command(BaseCommand):
     """Bring the database to what this version of the code needs."""
@@ -20,3 +22,4 @@ class Command(BaseCommand):
         pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
         connection.close()  # it is opened again as the owner
         call_command("migrate", interactive=False, verbosity=options["verbosity"] if pending else 0)
+        ensure_tables()
