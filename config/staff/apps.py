@@ -1,6 +1,9 @@
 """The Django application of bank staff; Django alone imports this module."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class StaffConfig(AppConfig):
@@ -8,3 +11,8 @@ class StaffConfig(AppConfig):
 
     name = "config.staff"
     label = "staff"
+
+    def ready(self) -> None:
+        """Has the roles brought up to date after every migration."""
+        roles = import_module("config.staff.roles")  # it needs models, which are there only now
+        post_migrate.connect(roles.apply_roles, sender=self, dispatch_uid="config.staff.roles")

@@ -73,7 +73,7 @@ def _serve(*, supervisor: Supervisor, terminal: Terminal, data_dir: Path, demo: 
     if not supervisor.wait_for(lambda: _answers(port=settings.PORT), timeout_seconds=WEB_START_SECONDS):
         raise CannotStart(f"The web server did not answer within {WEB_START_SECONDS:.0f} s; its lines above say why")
     terminal.line("up", f"Daybook is ready at {address}  (API: {address}/api/v1/docs)  Ctrl-C stops it")
-    if demo or settings.DAYBOOK_EMBEDDED_POSTGRES:
+    if demo:
         load = ("load_demo", "--if-empty", "--customers", DEMO_CUSTOMERS, "--transfers", DEMO_TRANSFERS)
         supervisor.run_once(plan.command_service(options=options, name="demo", arguments=load))
     while True:

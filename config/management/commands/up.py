@@ -1,7 +1,10 @@
 """`manage.py up`: all of Daybook in one foreground command; it parses, starts and stops, `config.up` knows how."""
 
+import argparse
+from contextlib import suppress
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.up.running import CannotStart, run
@@ -18,18 +21,18 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare `--demo`."""
+        """Declare `--demo` and `--no-demo`."""
         parser.add_argument(
             "--demo",
-            action="store_true",
-            help="load demo data into an empty database, also when it is not the embedded one",
+            action=argparse.BooleanOptionalAction,
+            default=settings.DAYBOOK_EMBEDDED_POSTGRES,
+            help="load demo data into an empty database (by default only into the embedded one)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until stopped. Raises CommandError with one line when Daybook cannot start."""
         try:
-            run(demo=options["demo"])
-        except Stopped:
-            pass
+            with suppress(Stopped):
+                run(demo=options["demo"])
         except CannotStart as error:
             raise CommandError(str(error)) from error

@@ -1,0 +1,85 @@
+"""Signing in and out by API. `config.api` routes here."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from django.contrib.auth import authenticate, logout
+from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.http import HttpResponse
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from knox.models import AuthToken
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+
+from eventstore.rest.answers import document
+from eventstore.rest.permissions import AUTHENTICATED, PUBLIC, requires
+from eventstore.rest.requests import RequestSerializer, TextField, read_body
+from eventstore.rest.views import ApiView
+
+
+class LoginFailed(APIException):
+    """Name or password is wrong."""
+
+    status_code = 401
+    default_code = "unauthenticated"
+    default_detail = "Name or password is wrong."
+    auth_header = "Bearer"
+
+
+class LoginRequest(RequestSerializer):
+    """Who signs in."""
+
+    username = TextField(allow_blank=False, max_length=150)
+    password = TextField(allow_blank=False, max_length=1000)
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """A token for `Authorization: Bearer …`."""
+
+    token: str
+    expires_at: Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Login(ApiView):
+    """Signs people in."""
+
+    authentication_classes = ()  # an expired token must not keep anybody from getting a new one
+    takes_idempotency_key = False
+
+    @extend_schema(
+        operation_id="log_in",
+        request=LoginRequest,
+        responses={200: Token},
+        examples=[OpenApiExample("Demo", value={"username": "teller", "password": "daybook-demo"}, request_only=True)],
+    )
+    @requires(PUBLIC)
+    def post(self, request: Request) -> HttpResponse:
+        """Sign in.
+
+        Programs need none of this: they have an API key.
+        """
+        asked = read_body(request, LoginRequest)
+        member = authenticate(request, username=asked["username"], password=asked["password"])
+        if member is None:
+            raise LoginFailed
+        token, secret = AuthToken.objects.create(member)
+        user_logged_in.send(sender=type(member), request=request, user=member)
+        return document(request, Token(token=secret, expires_at=token.expiry))
+
+
+class Logout(ApiView):
+    """Signs people out."""
+
+    takes_idempotency_key = False
+
+    @extend_schema(operation_id="log_out", request=None, responses={204: None})
+    @requires(AUTHENTICATED)
+    def post(self, request: Request) -> HttpResponse:
+        """Sign out: the token, or the session, is of no use any more."""
+        if isinstance(request.auth, AuthToken):
+            request.auth.delete()
+            user_logged_out.send(sender=type(request.user), request=request, user=request.user)
+        else:
+            logout(request._request)
+        return HttpResponse(status=204)

@@ -1,0 +1,94 @@
+"""Making those who sign in: people with a password, programs with an API key.
+
+Invariant: a key or a password is never stored readable and never logged. Imported by the commands and the demo data.
+"""
+
+from datetime import datetime
+
+import msgspec
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from knox.models import AuthToken
+
+from config.staff.models import StaffMember
+from config.staff.roles import Role
+
+
+class MemberRefused(Exception):
+    """Nobody of that name can be made."""
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A new API key; the only moment at which it can be read."""
+
+    key: str
+    expires_at: datetime
+
+
+def create_person(*, name: str, role: Role, password: str, check_password: bool = True) -> StaffMember:
+    """Makes a person who signs in with a password. Raises `MemberRefused` with the reason for people."""
+    if role is Role.SERVICE:
+        raise MemberRefused("A program has no password: use `manage.py create_api_key`.")
+    # Only the operator's work is in the admin site.
+    member = StaffMember(username=name, is_staff=role is Role.OPERATOR)
+    _check_name(member)
+    if check_password:
+        _check_password(member, password)
+    member.set_password(password)
+    return _save(member, role)
+
+
+def create_api_key(*, name: str, role: Role) -> ApiKey:
+    """Makes a program, or finds it, and gives it one more key, valid for `API_KEY_TTL`.
+
+    A program may have several keys, so that one can be replaced without a gap. Raises `MemberRefused`.
+    """
+    with transaction.atomic():
+        known = StaffMember.objects.filter(username=name).first()
+        member = _new_program(name, role) if known is None else _known_program(known, role)
+        token, key = AuthToken.objects.create(member, expiry=settings.API_KEY_TTL)
+    return ApiKey(key=key, expires_at=token.expiry)
+
+
+def _new_program(name: str, role: Role) -> StaffMember:
+    member = StaffMember(username=name, is_service=True)
+    _check_name(member)
+    member.set_unusable_password()
+    return _save(member, role)
+
+
+def _known_program(member: StaffMember, role: Role) -> StaffMember:
+    if not member.is_service:
+        raise MemberRefused(f"{member.username} is a person; give the program a name of its own.")
+    if not member.is_active:
+        raise MemberRefused(f"{member.username} was deactivated.")
+    roles = sorted(member.groups.values_list("name", flat=True))
+    if roles != [role.value]:
+        raise MemberRefused(f"{member.username} has the role {' and '.join(roles) or 'none'}, not {role.value}.")
+    return member
+
+
+def _save(member: StaffMember, role: Role) -> StaffMember:
+    with transaction.atomic():
+        member.save()
+        member.groups.add(Group.objects.get(name=role.value))
+    return member
+
+
+def _check_name(member: StaffMember) -> None:
+    if StaffMember.objects.filter(username__iexact=member.username).exists():
+        raise MemberRefused(f"There is a {member.username} already.")
+    try:
+        member.clean_fields(exclude=["password"])
+    except ValidationError as error:
+        raise MemberRefused(" ".join(error.messages)) from error
+
+
+def _check_password(member: StaffMember, password: str) -> None:
+    try:
+        validate_password(password, member)
+    except ValidationError as error:
+        raise MemberRefused(" ".join(error.messages)) from error

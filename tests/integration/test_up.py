@@ -1,0 +1,171 @@
+"""`manage.py up` on real processes: it starts, survives, recovers and leaves nothing behind."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from config.embedded.credentials import read_credentials
+from config.embedded.home import APP_ROLE, find_home
+from config.processes import wait_until
+from tests.daybook_process import ROOT, STOP_SECONDS, Daybook, remove_folder, short_folder
+
+RECOVERY_SECONDS = 30.0
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A data folder."""
+    folder = short_folder()
+    yield folder
+    remove_folder(folder)
+
+
+def _app_connection(daybook: Daybook) -> psycopg.Connection:
+    home = find_home(data_dir=daybook.data_dir)
+    credentials = read_credentials(path=home.credentials_file)
+    assert credentials is not None
+    return psycopg.connect(home.database_url(user=APP_ROLE, password=credentials.app_password))
+
+
+def _ready(daybook: Daybook) -> dict[str, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", daybook.port, timeout=5)
+    try:
+        connection.request("GET", "/health/ready")
+        answer: dict[str, str] = json.loads(connection.getresponse().read())
+    except (OSError, http.client.HTTPException):
+        return {}
+    finally:
+        connection.close()
+    return answer
+
+
+def _is_ready(daybook: Daybook) -> bool:
+    return _ready(daybook).get("status") == "ok"
+
+
+def test_it_stops_on_ctrl_c_leaving_nothing_and_finds_its_data_again(folder: Path) -> None:
+    with Daybook(data_dir=folder).ready() as daybook:
+        assert _ready(daybook) == {"status": "ok", "database": "ok", "broker": "ok", "migrations": "ok"}
+        with _app_connection(daybook) as connection:
+            connection.execute("INSERT INTO django_session VALUES ('kept', '', now())")
+        assert daybook.stop(signal.SIGINT) < STOP_SECONDS
+        assert daybook.process.returncode == 0
+        assert daybook.family() == []
+        secrets = (folder / "credentials.json").read_text()
+    with Daybook(data_dir=folder).ready() as daybook:
+        with _app_connection(daybook) as connection:
+            found = connection.execute("SELECT count(*) FROM django_session WHERE session_key = 'kept'").fetchone()
+        assert found == (1,)
+        assert (folder / "credentials.json").read_text() == secrets
+        assert daybook.stop(signal.SIGTERM) < STOP_SECONDS
+        assert daybook.process.returncode == 0
+        assert daybook.family() == []
+
+
+def test_it_recovers_after_it_was_killed(folder: Path) -> None:
+    with Daybook(data_dir=folder).ready() as daybook:
+        daybook.process.kill()
+        daybook.process.wait()
+        # Its children are told of its death; whatever does not go by then, the next start ends.
+        with Daybook(data_dir=folder, port=daybook.port).ready() as again:
+            assert _is_ready(again)
+            again.stop()
+            assert again.family() == []
+
+
+def test_its_children_end_when_it_is_killed(folder: Path) -> None:
+    with Daybook(data_dir=folder).ready() as daybook:
+        daybook.process.kill()
+        daybook.process.wait()
+        assert wait_until(lambda: daybook.family() == [], timeout_seconds=STOP_SECONDS), daybook.family()
+
+
+@pytest.mark.parametrize("victim", ["celery", "granian", "bin/postgres", "redis-server"])
+def test_it_starts_a_child_again_that_died(running: Daybook, victim: str) -> None:
+    said = len(running.lines)
+    killed = [process for process in running.children() if any(victim in part for part in process.cmdline())]
+    for process in killed:
+        process.kill()
+    running.wait_for_line(r"was killed by SIGKILL; it starts again", since=said)
+    assert wait_until(lambda: _is_ready(running), timeout_seconds=RECOVERY_SECONDS), running.output
+    alive = {process.pid for process in running.family()}
+    assert alive.isdisjoint(process.pid for process in killed)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Daybook]:
+    """A Daybook that several tests share."""
+    folder = short_folder()
+    with Daybook(data_dir=folder).ready() as daybook:
+        yield daybook
+    remove_folder(folder)
+
+
+def test_a_second_one_on_the_same_folder_says_so_in_one_line(running: Daybook) -> None:
+    second = subprocess.run(
+        running.command, cwd=ROOT, env=running.environment, capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 1
+    (line,) = (second.stdout + second.stderr).strip().splitlines()
+    assert f"already runs on {running.data_dir} (process {running.process.pid})" in line
+    assert _is_ready(running)
+
+
+def test_a_command_from_another_terminal_finds_the_servers(running: Daybook) -> None:
+    command = [sys.executable, "manage.py", "migrate", "--check"]
+    found = subprocess.run(command, cwd=ROOT, env=running.environment, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+
+
+def test_another_copy_in_another_folder_does_not_meet_it(running: Daybook, folder: Path) -> None:
+    with Daybook(data_dir=folder).ready() as other:
+        assert _is_ready(running)
+        assert _is_ready(other)
+        with _app_connection(other) as connection:
+            connection.execute("INSERT INTO django_session VALUES ('of the other', '', now())")
+        with _app_connection(running) as connection:
+            assert connection.execute("SELECT count(*) FROM django_session").fetchone() == (0,)
+        other.stop()
+    assert _is_ready(running)
+
+
+def test_a_port_in_use_is_named_and_nothing_is_started(folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with Daybook(data_dir=folder, port=taken.getsockname()[1]) as daybook:
+            assert daybook.wait_for_end() == 1
+            (line,) = daybook.lines
+            assert f"Port {daybook.port} is taken" in line
+            assert f"PORT={daybook.port + 1}" in line
+            assert daybook.family() == []
+
+
+def test_it_runs_as_a_plain_user(folder: Path) -> None:
+    with Daybook(data_dir=folder, prefix=_as_plain_user(folder)).ready() as daybook:
+        assert _is_ready(daybook)
+        users = {process.uids().real for process in daybook.family()}
+        assert users == {folder.stat().st_uid}
+        assert 0 not in users
+        daybook.stop()
+        assert daybook.family() == []
+
+
+def _as_plain_user(folder: Path) -> list[str]:
+    """What to put before a command so that a plain user runs it, who owns the folder then."""
+    if os.geteuid() != 0:
+        return []
+    os.chown(folder, 65534, 65534)
+    # It may read everywhere, because the interpreter may stand in root's home; it may write only what is its own.
+    rights = "-all,+dac_read_search"
+    user = ["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
+    return ["setpriv", *user, f"--inh-caps={rights}", f"--ambient-caps={rights}", "--"]
