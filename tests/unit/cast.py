@@ -20,6 +20,7 @@ BOB = UUID("01990000-0000-7000-8000-00000000b0b0")
 
 ALICES_ACCOUNT = UUID("01990000-0000-7000-8000-0000000acc0a")
 BOBS_ACCOUNT = UUID("01990000-0000-7000-8000-0000000acc0b")
+CAROLS_ACCOUNT = UUID("01990000-0000-7000-8000-0000000acc0c")
 RENT = UUID("01990000-0000-7000-8000-000000000e27")
 """The transfer of the stories: Alice pays Bob the rent."""
 
@@ -61,10 +62,12 @@ def rent(
     )
 
 
-def recorded(event: E, *, stream_type: str, stream_id: UUID, version: int) -> RecordedEvent[E]:
+def recorded(
+    event: E, *, stream_type: str, stream_id: UUID, version: int, event_id: UUID | None = None
+) -> RecordedEvent[E]:
     """The event as the store would hand it to a handler."""
     return RecordedEvent(
-        event_id=derive_id(stream_id, "tests", version),
+        event_id=event_id or derive_id(stream_id, "tests", version),
         stream_type=stream_type,
         stream_id=stream_id,
         version=version,
