@@ -12,10 +12,11 @@ from knox.models import AuthToken
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
-from eventstore.rest.answers import document
+from eventstore.rest.answers import answer
 from eventstore.rest.permissions import AUTHENTICATED, PUBLIC, requires
 from eventstore.rest.requests import RequestSerializer, TextField, read_body
 from eventstore.rest.views import ApiView
+from eventstore.store import Answered
 
 
 class LoginFailed(APIException):
@@ -65,7 +66,9 @@ class Login(ApiView):
             raise LoginFailed
         token, secret = AuthToken.objects.create(member)
         user_logged_in.send(sender=type(member), request=request, user=member)
-        return document(request, Token(token=secret, expires_at=token.expiry))
+        response = answer(Answered(value=Token(token=secret, expires_at=token.expiry), replayed=False))
+        response.headers["Cache-Control"] = "no-store"
+        return response
 
 
 class Logout(ApiView):
@@ -81,5 +84,5 @@ class Logout(ApiView):
             request.auth.delete()
             user_logged_out.send(sender=type(request.user), request=request, user=request.user)
         else:
-            logout(request._request)
+            logout(request)
         return HttpResponse(status=204)

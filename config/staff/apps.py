@@ -13,6 +13,7 @@ class StaffConfig(AppConfig):
     label = "staff"
 
     def ready(self) -> None:
-        """Has the roles brought up to date after every migration."""
+        """Has the roles brought up to date after every migration, and signing in described."""
+        import_module("config.staff.schema")
         roles = import_module("config.staff.roles")  # it needs models, which are there only now
         post_migrate.connect(roles.apply_roles, sender=self, dispatch_uid="config.staff.roles")

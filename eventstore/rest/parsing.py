@@ -11,13 +11,19 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import IO, Any, Final, NoReturn
 
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
-
-from eventstore.rest.problems import RequestTooLarge
 
 MAX_BODY_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 32
+
+
+class RequestTooLarge(APIException):
+    """The request is too large."""
+
+    status_code = 413
+    default_detail = f"The body must have at most {MAX_BODY_BYTES} bytes."
+    default_code = "request_too_large"
 
 
 class StrictJSONParser(BaseParser):

@@ -9,12 +9,14 @@ Invariant: a handler that names none answers nobody. The schema and the tests re
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 from rest_framework.permissions import BasePermission
-from rest_framework.request import Request
-from rest_framework.views import APIView
+
+if TYPE_CHECKING:  # views import their permission classes
+    from rest_framework.request import Request
+    from rest_framework.views import APIView
 
 H = TypeVar("H", bound=Callable[..., Any])
 
@@ -48,7 +50,7 @@ class HasRequiredPermission(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Whether the caller may use the handler. Raises ImproperlyConfigured when the handler does not say."""
         method = request.method or ""
-        if getattr(view, method.lower(), None) is None:
+        if method.lower() not in view.http_method_names or getattr(view, method.lower(), None) is None:
             return bool(request.user and request.user.is_authenticated)  # then refused as a method, not as a person
         permission = required_permission(view, method)
         if permission is None:

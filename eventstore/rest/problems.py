@@ -113,14 +113,6 @@ class ProblemError(APIException):
         self.wait = KINDS[code].retry_after_seconds if code in KINDS else None
 
 
-class RequestTooLarge(APIException):
-    """The request is too large."""
-
-    status_code = 413
-    default_detail = "The request is too large."
-    default_code = "request_too_large"
-
-
 class IdempotencyKeyRequired(Exception):
     """This request needs an Idempotency-Key header, made by you, the same when you repeat it."""
 

@@ -1,0 +1,1 @@
+DROP SEQUENCE accounts_account_number;

@@ -1,0 +1,1 @@
+"""The transfers context's few things in the database: its permissions."""

@@ -1,0 +1,14 @@
+"""The permissions of the transfers context, where Django looks for them. There is no table: events are all it keeps."""
+
+from django.db import models
+
+from transfers.permissions import TransfersPermission
+
+
+class TransfersPermissions(models.Model):
+    """Carries the permissions; never has a row."""
+
+    class Meta:
+        managed = False
+        default_permissions = ()
+        permissions = [(value.partition(".")[2], label) for value, label in TransfersPermission.choices]
