@@ -16,6 +16,7 @@ from urllib.parse import quote
 DATABASE_NAME = "daybook"
 OWNER_ROLE = "daybook_owner"
 APP_ROLE = "daybook_app"
+IDENTITY_FILE = "id"
 POSTGRES_PORT = 5432  # names the socket file only; no TCP port is opened
 
 # A socket's path is at most 107 bytes on Linux and 103 on macOS, the terminating zero aside.
@@ -61,6 +62,11 @@ class Home:
         return self.servers_dir / "redis"
 
     @property
+    def elsewhere_file(self) -> Path:
+        """Names the folder of the servers' files when they stand outside the data folder."""
+        return self.data_dir / "servers-are-in"
+
+    @property
     def credentials_file(self) -> Path:
         """Generated passwords and the secret key; readable by the user who runs Daybook alone."""
         return self.data_dir / "credentials.json"
@@ -99,14 +105,19 @@ def find_home(*, data_dir: Path) -> Home:
 
     As root the servers run as an unprivileged user. When that user cannot enter the data folder (it lies under
     /root, say), the servers' files live under `ROOT_FALLBACK_DIR` instead: no parent folder's rights are widened.
+    A cluster that was made in either place stays there.
     """
     data_dir = Path(os.path.realpath(data_dir))
     service_user = _service_user(data_dir=data_dir) if os.geteuid() == 0 else None
-    name = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
-    if service_user is None or can_enter(user=service_user, folder=data_dir):
+    name = hashlib.sha256(os.fsencode(data_dir) + _identity(data_dir=data_dir)).hexdigest()[:16]
+    elsewhere = ROOT_FALLBACK_DIR / name
+    stays_elsewhere = (elsewhere / "postgres").exists()
+    if service_user is None or (data_dir / "postgres").exists():
         servers_dir = data_dir
+    elif stays_elsewhere or not can_enter(user=service_user, folder=data_dir):
+        servers_dir = elsewhere
     else:
-        servers_dir = ROOT_FALLBACK_DIR / name
+        servers_dir = data_dir
     return Home(
         data_dir=data_dir,
         service_user=service_user,
@@ -134,6 +145,14 @@ def can_enter(*, user: ServiceUser, folder: Path) -> bool:
         if not status.st_mode & bit:
             return False
     return True
+
+
+def _identity(*, data_dir: Path) -> bytes:
+    """What tells this folder from one that stood at the same path before; empty before the first start."""
+    try:
+        return (data_dir / IDENTITY_FILE).read_bytes()
+    except OSError:
+        return b""
 
 
 def _socket_dir(*, servers_dir: Path, name: str) -> Path:

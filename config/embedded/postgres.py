@@ -21,7 +21,7 @@ from psycopg import sql
 from config import processes
 from config.embedded.binaries import Binaries
 from config.embedded.credentials import Credentials
-from config.embedded.home import APP_ROLE, DATABASE_NAME, OWNER_ROLE, Home
+from config.embedded.home import APP_ROLE, DATABASE_NAME, OWNER_ROLE, Home, can_enter
 
 SUPERUSER = "postgres"
 STOP_SIGNAL = signal.SIGINT  # "fast shutdown": sessions are ended, the data is left clean
@@ -71,6 +71,7 @@ def prepare_cluster(*, home: Home, binaries: Binaries, credentials: Credentials,
     The caller holds the data folder's lock, so nobody else starts this server. `durable=False` is for tests: a power
     cut may then destroy the cluster. Raises PostgresUnusable with one line that says what is wrong.
     """
+    _check_place(home=home)
     make_private_dir(home=home, folder=home.socket_dir)
     for unfinished in home.servers_dir.glob("postgres.new-*"):
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -214,6 +215,24 @@ def _initdb_command(*, binaries: Binaries, folder: Path, password_file: str, dur
         *([] if durable else ["--no-sync"]),
         *(part for name, value in settings.items() for part in ("--set", f"{name}={value}")),
     ]
+
+
+def _check_place(*, home: Home) -> None:
+    """Refuse to begin anew where an older cluster of this folder stands at another place; note a place outside it."""
+    if home.service_user and not can_enter(user=home.service_user, folder=home.servers_dir):
+        raise PostgresUnusable(
+            f"{home.cluster_dir} can no longer be reached by user {home.service_user.name}, who runs the servers for"
+            " root: let others traverse the folders above it, or move the data folder"
+        )
+    if home.elsewhere_file.exists():
+        noted = Path(home.elsewhere_file.read_text(encoding="utf-8").strip())
+        if noted != home.servers_dir and noted.exists():
+            raise PostgresUnusable(
+                f"The data of {home.data_dir} is in {noted}, made when the folder stood elsewhere: move that to"
+                f" {home.servers_dir}, or remove {home.elsewhere_file} to begin anew"
+            )
+    if not home.is_reachable:
+        home.elsewhere_file.write_text(f"{home.servers_dir}\n", encoding="utf-8")
 
 
 def _set_aside(*, home: Home) -> None:

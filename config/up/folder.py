@@ -8,11 +8,13 @@ import fcntl
 import hashlib
 import os
 import signal
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from config import processes
+from config.embedded.home import IDENTITY_FILE
 
 MARK_VARIABLE = "DAYBOOK_SUPERVISED"
 STOP_LEFTOVERS_SECONDS = 6.0
@@ -38,6 +40,9 @@ def make_data_dir(*, data_dir: Path) -> None:
         raise FolderUnusable(f"The data folder {data_dir} cannot be made: {error.strerror}") from error
     if not os.access(data_dir, os.W_OK | os.X_OK):
         raise FolderUnusable(f"The data folder {data_dir} is not yours to write; set DAYBOOK_DATA_DIR to another")
+    identity = data_dir / IDENTITY_FILE
+    if not identity.exists():
+        identity.write_text(f"{uuid.uuid4()}\n", encoding="ascii")
 
 
 @contextmanager
