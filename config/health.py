@@ -5,14 +5,18 @@ Invariant: an answer comes within a few seconds whatever is broken, and tells wh
 
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 
 from django.conf import settings
-from django.core.cache import cache
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
+
+from config.celery import app as celery_app
+
+BROKER_TIMEOUT_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -53,14 +57,17 @@ def _check_database() -> None:
 
 
 def _check_broker() -> None:
-    cache.get("health")
+    with celery_app.connection_for_write() as broker:
+        broker.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_TIMEOUT_SECONDS)
 
 
 class MigrationsMissing(Exception):
     """The database has not been migrated to this version of the code."""
 
 
+@lru_cache(maxsize=1)
 def _check_migrations() -> None:
+    """Raises until everything is applied; from then on it stays so for the code that runs here."""
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         raise MigrationsMissing

@@ -149,7 +149,7 @@ class Daybook:
         with suppress(psutil.Error):
             if any(part == folder or part.startswith(folder + "/") for part in process.cmdline()):
                 return True
-            return process.environ().get("DAYBOOK_DATA_DIR") == folder
+            return bool(process.environ().get("DAYBOOK_DATA_DIR") == folder)
         return False
 
 

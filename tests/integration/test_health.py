@@ -1,0 +1,46 @@
+"""The probes say which part is broken, and say it soon."""
+
+import time
+
+import pytest
+from django.test import Client
+
+from config import health
+from config.celery import app
+
+
+@pytest.mark.django_db
+def test_it_is_ready_when_every_part_is(redis_url: str, client: Client) -> None:
+    answer = client.get("/health/ready")
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ok", "database": "ok", "broker": "ok", "migrations": "ok"}
+
+
+@pytest.mark.django_db
+def test_it_is_not_ready_without_its_broker_and_says_so_soon(client: Client, redis_url: str) -> None:
+    app.conf.broker_url = "redis://127.0.0.1:1/0"
+    try:
+        began = time.monotonic()
+        answer = client.get("/health/ready")
+        assert time.monotonic() - began < 3
+    finally:
+        app.conf.broker_url = redis_url.replace("unix:", "redis+socket:").replace("db=", "virtual_host=")
+    assert answer.status_code == 503
+    assert answer.json() == {"status": "failing", "database": "ok", "broker": "failing", "migrations": "ok"}
+
+
+@pytest.mark.django_db
+def test_it_is_not_ready_before_its_migrations(client: Client, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    health._check_migrations.cache_clear()
+    monkeypatch.setattr(health.MigrationExecutor, "migration_plan", lambda *_: ["one"])
+    answer = client.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.json()["migrations"] == "failing"
+
+
+def test_it_lives_without_anything_else(client: Client) -> None:
+    assert client.get("/health/live").json() == {"status": "ok"}
+
+
+def test_it_is_only_read(client: Client) -> None:
+    assert client.post("/health/live").status_code == 405
