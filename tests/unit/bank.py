@@ -10,7 +10,8 @@ from collections import Counter
 from typing import Any, Final
 from uuid import UUID
 
-import transfers.handlers  # noqa: F401  (importing it declares the other half)
+import accounts.handlers  # noqa: F401  (importing the two declares the saga's halves)
+import transfers.handlers  # noqa: F401
 from accounts.domain.account import ACCOUNT, OpenAccount
 from accounts.published.events import AccountCredited, AccountDebited, AccountDebitRefunded
 from eventstore.aggregates import Aggregate
@@ -22,9 +23,15 @@ from tests.unit.cast import ALICE, CAROL, STORY, recorded
 from transfers.domain.transfer import MONEY_TRANSFER, CreateTransfer
 from transfers.published.events import TransferDetails
 
-REACTORS: Final = tuple(
-    found for found in map(subscriptions.get, ("accounts.saga", "transfers.saga")) if isinstance(found, Reactor)
-)
+
+def reactor(id: str) -> Reactor:
+    """The declared reactor of that id."""
+    found = subscriptions.get(id)
+    assert isinstance(found, Reactor), f"{id} is not declared"
+    return found
+
+
+REACTORS: Final = (reactor("accounts.saga"), reactor("transfers.saga"))
 
 
 class Bank:

@@ -7,7 +7,6 @@ from uuid import UUID
 import pytest
 
 import accounts.handlers
-import transfers.handlers  # noqa: F401  (importing it declares the other half)
 from accounts.domain.account import ACCOUNT, CreditAccount, DebitAccount, RefundDebit
 from accounts.published.events import (
     AccountCredited,
@@ -28,6 +27,7 @@ from eventstore.subscriptions.registry import (
     handles,
     subscriptions,
 )
+from tests.unit.bank import reactor
 from tests.unit.cast import ALICES_ACCOUNT, BOBS_ACCOUNT, RENT, opened, recorded, rent
 from transfers.domain.transfer import (
     MONEY_TRANSFER,
@@ -64,12 +64,6 @@ credited = AccountCredited(
 )
 credit_rejected = AccountCreditRejected(amount=150_00, transfer_id=RENT, reason="account_closed")
 refunded = AccountDebitRefunded(amount=150_00, balance=150_00, transfer_id=RENT, counterparty_account_id=BOBS_ACCOUNT)
-
-
-def reactor(id: str) -> Reactor:
-    found = subscriptions.get(id)
-    assert isinstance(found, Reactor)
-    return found
 
 
 def of_transfer(event: TransferEvent) -> RecordedEvent[TransferEvent]:

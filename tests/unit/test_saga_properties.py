@@ -140,7 +140,8 @@ happenings = st.lists(
         st.tuples(st.just("command"), account_ids, personal),
         st.tuples(st.sampled_from(["handle", "handle", "handle", "handle again", "discard", "discard late"]), indexes),
     ),
-    max_size=60,
+    min_size=10,
+    max_size=80,
 )
 opening_balances = st.tuples(*[st.integers(0, 500_00)] * len(ACCOUNTS))
 
@@ -173,7 +174,7 @@ def cash(bank: Bank) -> int:
     return sum(balance_change(event.data) for event in bank.events(ACCOUNT) if not isinstance(event.data, moved))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(opening=opening_balances, history=happenings)
 def test_it_loses_and_makes_no_money_and_ends_every_transfer(
     opening: tuple[int, ...], history: list[tuple[Any, ...]]

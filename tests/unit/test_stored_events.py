@@ -136,9 +136,14 @@ def test_it_tells_an_unchanged_contact_from_a_removed_one() -> None:
 
 
 def test_it_gives_each_transfer_its_own_metadata() -> None:
-    fields: dict[str, Any] = {"amount": 1, "currency": "EUR", "initiated_by": "staff:carol"}
-    ids = {"from_account_id": UUID(int=1), "to_account_id": UUID(int=2)}
-    first, second = (TransferDetails(**ids, **fields) for _ in range(2))
+    fields: dict[str, Any] = {
+        "from_account_id": UUID(int=1),
+        "to_account_id": UUID(int=2),
+        "amount": 1,
+        "currency": "EUR",
+        "initiated_by": "staff:carol",
+    }
+    first, second = (TransferDetails(**fields) for _ in range(2))
     assert first.metadata is not second.metadata
     stored = events.encode(MoneyTransferCreated(details=first))
     assert events.decode("MoneyTransferCreated", 1, stored) == MoneyTransferCreated(details=first)
