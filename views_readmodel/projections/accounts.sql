@@ -11,10 +11,12 @@ CREATE TABLE account (
     opened_at timestamptz NOT NULL,
     changed_at timestamptz NOT NULL,
     version integer NOT NULL,
-    -- The words of what people look for; without punctuation, so that a word is a word for the query too.
+    -- The words of what people look for, without punctuation; the number also in one piece.
     search tsvector NOT NULL GENERATED ALWAYS AS (
         to_tsvector(
-            'simple', regexp_replace(number || ' ' || title || ' ' || coalesce(reference, ''), '[^[:alnum:]]+', ' ', 'g')
+            'simple',
+            regexp_replace(number || ' ' || title || ' ' || coalesce(reference, ''), '[^[:alnum:]]+', ' ', 'g')
+            || ' ' || regexp_replace(number, '[^[:alnum:]]+', '', 'g')
         )
     ) STORED
 ) WITH (fillfactor = 85);  -- balances change most, and are in no index: the new row fits beside the old
