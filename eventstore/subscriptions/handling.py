@@ -59,10 +59,15 @@ def handle(
     Unit(store).execute_many(executions)
 
 
-def executions_of(reactor: Reactor, recorded: RecordedEvent[Any], answer: Answer) -> list[Execution]:
-    """A reactor's answer as commands with their cause, from which the ids of their events derive."""
+def executions_of(
+    reactor: Reactor, recorded: RecordedEvent[Any], answer: Answer, *, actor: str | None = None
+) -> list[Execution]:
+    """A reactor's answer as commands with their cause, from which the ids of their events derive.
+
+    `actor` is who answers in the reactor's place.
+    """
     answers = [answer] if isinstance(answer, Execute) else list(answer or ())
-    metadata = recorded.metadata.caused_by(event_id=recorded.event_id, actor=f"system:{reactor.id}")
+    metadata = recorded.metadata.caused_by(event_id=recorded.event_id, actor=actor or f"system:{reactor.id}")
     return [
         Execution(
             aggregate=wanted.aggregate,

@@ -184,7 +184,7 @@ def discard(parked_key_id: int, subscription: Subscription, *, actor: str, reaso
         ending = subscription.discards.get(type(recorded.data)) if isinstance(subscription, Reactor) else None
         if ending is None or not isinstance(subscription, Reactor):
             raise NotDiscardable(f"{subscription.id} has no ending for {recorded.name}")
-        Unit(store).execute_many(executions_of(subscription, recorded, ending(recorded)))
+        Unit(store).execute_many(executions_of(subscription, recorded, ending(recorded), actor=actor))
         _remove(cursor, parked_key_id, position)
         cursor.execute(_RECORD_OPERATION, [actor, "discard", subscription.id, str(key), position, reason])
         return position
