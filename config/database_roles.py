@@ -71,7 +71,11 @@ def grant_app_role(*, role: str) -> None:
             statement = sql.SQL(CREATE_OWNED_SCHEMA if separate else CREATE_SCHEMA)
             cursor.execute(statement.format(schema=sql.Identifier(schema), **names))
         if not separate:
-            logger.info("The app role %s shares the owner's rights: nothing to grant", role)
+            logger.warning(
+                "The app role %s also owns the tables, so only triggers keep it from rewriting history;"
+                " give migrations a role of their own with DATABASE_OWNER_URL",
+                role,
+            )
             return
         cursor.execute(sql.SQL(GRANT_EVERYTHING).format(**names))
         for tables, statement_text in ((APPEND_ONLY_TABLES, REVOKE_REWRITING), (READ_ONLY_TABLES, REVOKE_WRITING)):

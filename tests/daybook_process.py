@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -42,9 +42,19 @@ def short_folder() -> Path:
 
 
 class Daybook:
-    """One run of `manage.py up` on a data folder, with the embedded servers."""
+    """One run of `manage.py up` on a data folder, with the embedded servers unless `environment` names others.
 
-    def __init__(self, *, data_dir: Path, port: int | None = None, prefix: Sequence[str] = ()) -> None:
+    `prefix` stands before its command.
+    """
+
+    def __init__(
+        self,
+        *,
+        data_dir: Path,
+        port: int | None = None,
+        prefix: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.data_dir = data_dir
         self.port = port or free_port()
         self.lines: list[str] = []
@@ -54,6 +64,7 @@ class Daybook:
             "DAYBOOK_DATA_DIR": str(data_dir),
             "PORT": str(self.port),
             "WORKER_PROCESSES": "1",
+            **(environment or {}),
         }
         self.command = [*prefix, sys.executable, "manage.py", "up", "--no-demo"]
         self.process: subprocess.Popen[str]

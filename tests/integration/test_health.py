@@ -32,7 +32,7 @@ def test_it_is_not_ready_without_its_broker_and_says_so_soon(client: Client, red
 @pytest.mark.django_db
 def test_it_is_not_ready_before_its_migrations(client: Client, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     health._check_migrations.cache_clear()
-    monkeypatch.setattr(health.MigrationExecutor, "migration_plan", lambda *_: ["one"])
+    monkeypatch.setattr("config.health.MigrationExecutor.migration_plan", lambda *_: ["one"])
     answer = client.get("/health/ready")
     assert answer.status_code == 503
     assert answer.json()["migrations"] == "failing"

@@ -1,6 +1,7 @@
 """The fixtures that give tests their databases keep what they promise."""
 
 import pytest
+import redis as redis_client
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.db import connection
@@ -34,4 +35,5 @@ def test_the_committed_database_is_another_one(committed_db: Database) -> None:
 def test_the_cache_is_the_run_s_own_redis(redis_url: str) -> None:
     cache.set("a", 1)
     assert cache.get("a") == 1
-    assert cache._cache._servers == [redis_url]
+    with redis_client.Redis.from_url(redis_url) as client:
+        assert client.dbsize() == 1

@@ -16,6 +16,7 @@ import pytest
 from config.embedded.credentials import read_credentials
 from config.embedded.home import APP_ROLE, find_home
 from config.processes import wait_until
+from tests.conftest import Database
 from tests.daybook_process import ROOT, STOP_SECONDS, Daybook, remove_folder, short_folder
 
 RECOVERY_SECONDS = 30.0
@@ -136,6 +137,14 @@ def test_another_copy_in_another_folder_does_not_meet_it(running: Daybook, folde
             assert connection.execute("SELECT count(*) FROM django_session").fetchone() == (0,)
         other.stop()
     assert _is_ready(running)
+
+
+def test_it_starts_no_server_where_it_is_given_some(folder: Path, empty_database: Database) -> None:
+    with Daybook(data_dir=folder, environment=empty_database.environment).ready() as daybook:
+        assert _is_ready(daybook)
+        assert {path.name for path in folder.iterdir()} == {"id", "lock"}
+        daybook.stop()
+        assert daybook.family() == []
 
 
 def test_a_port_in_use_is_named_and_nothing_is_started(folder: Path) -> None:
