@@ -1,10 +1,13 @@
 """Every address that Daybook answers. Imported by Django alone."""
 
-from django.urls import path
+from django.urls import include, path, re_path
 
 from config import health
+from eventstore.rest.views import unknown_address
 
 urlpatterns = [
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
+    path("api/v1/", include("config.api")),
+    re_path(r"^api(/.*)?$", unknown_address),
 ]

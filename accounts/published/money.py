@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Annotated, Final
+
+import msgspec
 
 from eventstore.refusals import InvalidValue, Refusal
 
@@ -18,6 +20,11 @@ MAX_AMOUNT_MINOR: Final = 999_999_999_999
 
 MAX_BALANCE_MINOR: Final = 999_999_999_999_999
 """The most that an account takes in, in minor units. Below 2**53, so that every JSON reader holds it exactly."""
+
+AmountText = Annotated[
+    str, msgspec.Meta(description="A decimal number with exactly the decimals of the currency.", examples=["150.00"])
+]
+"""An amount as answers give it: what `format_amount` writes."""
 
 # ISO 4217, table A.1 as of 2026: every active code that has a minor unit, by the number of its decimals. Codes without
 # one (metals, XDR, testing) are no money that an account could hold. A code that ISO withdraws moves to no other

@@ -15,7 +15,6 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from eventstore.rest.requests import QuerySerializer, TextField
 
-T = TypeVar("T")
 R = TypeVar("R")
 
 DEFAULT_LIMIT: Final = 50
@@ -37,8 +36,11 @@ def encode_cursor(key: Any) -> str:
     return urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str | None, key_type: type[T]) -> T | None:
-    """The keyset that `encode_cursor` was given, or None without a cursor. Raises ValidationError."""
+def decode_cursor(cursor: str | None, key_type: Any) -> Any:
+    """The keyset that `encode_cursor` was given, or None without a cursor. Raises ValidationError.
+
+    `key_type` is what msgspec is to find in it, bounds included: the values go into a query.
+    """
     if not cursor:
         return None
     try:

@@ -14,7 +14,10 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 MAX_WAIT_SECONDS: Final = 5.0
-"""How long a reader waits for a version, and how long `Prefer: wait` is honoured at most."""
+"""How long a reader waits for a version."""
+
+MAX_PREFERRED_WAIT_SECONDS: Final = 10
+"""How long `Prefer: wait` is honoured at most; more would tie up the server when nobody dispatches."""
 
 _FIRST_PAUSE_SECONDS: Final = 0.004
 _LONGEST_PAUSE_SECONDS: Final = 0.05

@@ -19,8 +19,10 @@ from drf_spectacular.utils import Direction, OpenApiParameter
 from eventstore.rest.answers import REPLAYED
 from eventstore.rest.commands import IDEMPOTENCY_KEY, MAX_KEY_LENGTH
 from eventstore.rest.correlation import HEADER as CORRELATION_ID
+from eventstore.rest.freshness import MAX_PREFERRED_WAIT_SECONDS
 from eventstore.rest.permissions import PUBLIC, required_permission
 from eventstore.rest.problems import KINDS, PROBLEM_JSON, Problem
+from eventstore.rest.requests import RequestSerializer
 
 _Schema = dict[str, Any]
 _REF: Final = "#/components/schemas/{name}"
@@ -55,6 +57,47 @@ _REPLAYED: Final = OpenApiParameter(
     description="Present when this is the answer to an earlier request with this key.",
 )
 
+# Headers that some operations take or give; their views name them.
+LOCATION: Final = OpenApiParameter(
+    "Location",
+    OpenApiTypes.URI_REF,
+    OpenApiParameter.HEADER,
+    response=[200, 201, 202],
+    description="Where what was made can be read.",
+)
+IF_MATCH: Final = OpenApiParameter(
+    "If-Match",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="The `ETag` of what you have seen; 412 when it has changed since.",
+)
+IF_NONE_MATCH: Final = OpenApiParameter(
+    "If-None-Match",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="The `ETag` of what you have; 304 when that is still the answer.",
+)
+ETAG: Final = OpenApiParameter(
+    "ETag",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    response=[200],
+    description="Changes whenever the answer would.",
+)
+PREFER_WAIT: Final = OpenApiParameter(
+    "Prefer",
+    {"type": "string", "examples": ["wait=5"]},
+    OpenApiParameter.HEADER,
+    description=f"`wait=SECONDS` (RFC 7240), at most {MAX_PREFERRED_WAIT_SECONDS}.",
+)
+PREFERENCE_APPLIED: Final = OpenApiParameter(
+    "Preference-Applied",
+    {"type": "string", "examples": ["wait=5"]},
+    OpenApiParameter.HEADER,
+    response=[200, 202],
+    description="How long the answer was willing to wait.",
+)
+
 
 class EdgeSchema(AutoSchema):
     """How an `ApiView` describes itself."""
@@ -76,6 +119,13 @@ class EdgeSchema(AutoSchema):
         """Which permission the operation requires."""
         return {"x-required-permission": required_permission(self.view, self.method)}
 
+    def _postprocess_serializer_schema(self, schema: _Schema, serializer: Any, direction: Direction) -> _Schema:
+        """A request's fields are all there are."""
+        described: _Schema = super()._postprocess_serializer_schema(schema, serializer, direction)
+        if isinstance(serializer, RequestSerializer):
+            described["additionalProperties"] = False
+        return described
+
     def _docstring(self) -> str:
         found: str = get_doc(getattr(self.view, self.method.lower(), None))
         return found
@@ -86,6 +136,8 @@ class EdgeSchema(AutoSchema):
     def _get_response_bodies(self, direction: Direction = "response") -> _Schema:
         bodies: _Schema = super()._get_response_bodies(direction)
         problem = self.resolve_serializer(Problem, direction).ref  # type: ignore[arg-type]
+        for body in bodies.values():
+            body["description"] = body["description"] or self.get_summary()
         for status in sorted(self._problem_statuses()):
             bodies[str(status)] = {
                 "description": _description(status),
@@ -95,9 +147,9 @@ class EdgeSchema(AutoSchema):
 
     def _problem_statuses(self) -> set[int]:
         """The statuses that this operation may well answer with; any may answer 429, 500 or 503."""
-        statuses = {400, 406, 429, 500, 503}
+        statuses = {400, 401, 406, 429, 500, 503}
         if required_permission(self.view, self.method) != PUBLIC:
-            statuses |= {401, 403}
+            statuses.add(403)
         if "{" in self.path:
             statuses.add(404)
         if self.method in ("POST", "PUT", "PATCH"):
@@ -131,7 +183,7 @@ class StructExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-ca
             if name != target.__name__:
                 auto_schema.registry.register_on_missing(
                     ResolvedComponent(  # type: ignore[no-untyped-call]
-                        name, ResolvedComponent.SCHEMA, schema=schema, object=name
+                        name, ResolvedComponent.SCHEMA, schema=schema, object=structs.get(name, name)
                     )
                 )
         found: _Schema = components[target.__name__]

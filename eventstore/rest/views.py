@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework.views import APIView
 
 from eventstore.rest.problems import problem_response
@@ -19,6 +20,7 @@ class ApiView(APIView):
     takes_idempotency_key: ClassVar[bool] = True
 
 
-def unknown_address(request: HttpRequest) -> HttpResponse:
+@csrf_exempt  # it does nothing, so that whoever asks may be told so
+def unknown_address(request: HttpRequest, *_: str) -> HttpResponse:
     """Nothing is here."""
     return problem_response(request, code="not_found", detail="There is nothing at this address.")

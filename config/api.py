@@ -1,0 +1,131 @@
+"""The REST API's addresses: joins what reads and what writes at one address, and gives each what only the other knows.
+
+Imported by `config.urls`. A class here has no code of its own beside that: its handlers are the contexts'.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from django.urls import path
+from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.accounts import Close, Deposits, EntryReversal, Freeze, Unfreeze, Withdrawals, WriteAccounts
+from accounts.api.customers import WriteCustomer, WriteCustomers
+from accounts.services import account_at
+from config.staff.api import Login, Logout
+from eventstore.rest.permissions import PUBLIC, requires
+from transfers.api.transfers import WriteTransfers
+from views_readmodel import queries
+from views_readmodel.api.reads import (
+    ReadAccount,
+    ReadAccounts,
+    ReadCustomer,
+    ReadCustomers,
+    ReadEntries,
+    ReadTransfer,
+    ReadTransfers,
+)
+
+
+class Customers(ReadCustomers, WriteCustomers):
+    """All customers."""
+
+
+class Customer(ReadCustomer, WriteCustomer):
+    """One customer."""
+
+
+class Accounts(ReadAccounts, WriteAccounts):
+    """All accounts."""
+
+
+class Account(ReadAccount):
+    """One account; its past is the accounts context's to tell."""
+
+    @staticmethod
+    def account_at(*, account_id: UUID, version: int | None, as_of: datetime | None) -> queries.AccountView:
+        """The account as it was, with its customer as they are."""
+        was = account_at(account_id=account_id, version=version, as_of=as_of)
+        customer = queries.customer(customer_id=was.customer_id)
+        return queries.AccountView(
+            account_id=was.account_id,
+            number=was.number,
+            title=was.title,
+            customer_id=was.customer_id,
+            currency=was.currency,
+            balance=was.balance,
+            state=was.state,
+            reference=was.reference,
+            opened_at=was.opened_at,
+            changed_at=was.changed_at,
+            version=was.version,
+            customer_name=customer.name if customer else None,
+        )
+
+
+class Transfers(ReadTransfers, WriteTransfers):
+    """All transfers; whether one has settled is the read side's to tell."""
+
+    @staticmethod
+    def wait_until_settled(transfer_id: UUID, seconds: float) -> bool:
+        """Waits until the transfer needs no more waiting for, and both accounts show it."""
+        return queries.wait_for_transfer(transfer_id=transfer_id, seconds=seconds)
+
+
+class Schema(SpectacularAPIView):
+    """The OpenAPI schema."""
+
+    http_method_names = ["get", "head"]
+    authentication_classes = ()
+
+    @extend_schema(exclude=True)
+    @requires(PUBLIC)
+    def get(self, request: Request) -> Response:
+        """The schema, as YAML or JSON."""
+        response: Response = super().get(request)  # type: ignore[no-untyped-call]
+        return response
+
+
+class Docs(SpectacularSwaggerSplitView):
+    """The schema to look at and try out, from our own files, with no script or style in the page."""
+
+    http_method_names = ["get", "head"]
+    authentication_classes = ()
+    template_name = "api/docs.html"
+
+    @extend_schema(exclude=True)
+    @requires(PUBLIC)
+    def get(self, request: Request) -> Response:
+        """The page, and its script."""
+        response: Response = super().get(request)  # type: ignore[no-untyped-call]
+        return response
+
+
+urlpatterns = [
+    path("auth/login", Login.as_view(), name="api-login"),
+    path("auth/logout", Logout.as_view(), name="api-logout"),
+    path("customers", Customers.as_view(), name="api-customers"),
+    path("customers/<uuid:customer_id>", Customer.as_view(), name="api-customer"),
+    path("accounts", Accounts.as_view(), name="api-accounts"),
+    path("accounts/<uuid:account_id>", Account.as_view(), name="api-account"),
+    path("accounts/<uuid:account_id>/entries", ReadEntries.as_view(), name="api-entries"),
+    path("accounts/<uuid:account_id>/deposits", Deposits.as_view(), name="api-deposits"),
+    path("accounts/<uuid:account_id>/withdrawals", Withdrawals.as_view(), name="api-withdrawals"),
+    path(
+        "accounts/<uuid:account_id>/entries/<uuid:entry_id>/reverse",
+        EntryReversal.as_view(),
+        name="api-entry-reversal",
+    ),
+    path("accounts/<uuid:account_id>/freeze", Freeze.as_view(), name="api-freeze"),
+    path("accounts/<uuid:account_id>/unfreeze", Unfreeze.as_view(), name="api-unfreeze"),
+    path("accounts/<uuid:account_id>/close", Close.as_view(), name="api-close"),
+    path("transfers", Transfers.as_view(), name="api-transfers"),
+    path("transfers/<uuid:transfer_id>", ReadTransfer.as_view(), name="api-transfer"),
+    path("schema", Schema.as_view(), name="schema"),
+    path("docs", Docs.as_view(), name="api-docs"),
+]

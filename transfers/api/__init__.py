@@ -1,0 +1,1 @@
+"""The write API of transfers: reads a request, calls one service, answers. `config.api` routes here."""
