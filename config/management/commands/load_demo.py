@@ -1,0 +1,43 @@
+"""`manage.py load_demo`: demo staff, customers, accounts and transfers, through the services."""
+
+import sys
+from argparse import ArgumentParser, ArgumentTypeError
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from config.demo import Asked, bank_is_empty, load
+from eventstore.progress import progress
+
+
+class Command(BaseCommand):
+    """Load demo data."""
+
+    help = (
+        "Loads demo data through the services. People sign in as teller, supervisor, auditor or operator, each with"
+        " the password daybook-demo: never load it into a bank that others reach."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take how much of each, and the seed."""
+        parser.add_argument("--customers", type=_count(least=2), default=12, help="how many customers (12)")
+        parser.add_argument("--transfers", type=_count(least=0), default=60, help="how many transfers (60)")
+        parser.add_argument("--seed", type=int, default=1, help="the same seed asks for the same data (1)")
+        parser.add_argument("--if-empty", action="store_true", help="do nothing where anything was ever recorded")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Load, unless there is something and that matters."""
+        if options["if_empty"] and not bank_is_empty():
+            return
+        asked = Asked(customers=options["customers"], transfers=options["transfers"], seed=options["seed"])
+        with progress(title="Demo data", total=asked.steps, stream=sys.stderr) as advance:
+            load(asked, advance=advance)
+
+
+def _count(*, least: int) -> Any:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise ArgumentTypeError(f"must be a whole number, {least} or more")
+        return int(text)
+
+    return parse
