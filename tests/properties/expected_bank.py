@@ -1,8 +1,9 @@
 """What the bank must do, said a second time and independently: the model that the real one is held against.
 
 It keeps balances and transfers in plain dictionaries and knows nothing of aggregates, stores or handlers. Given a
-command it says which refusal is due, if any; given the bank as it stands it says, field by field, which event must come
-next in each transfer. What it cannot know is *when* a transfer's next step is dispatched. Imported by this package.
+command it says which event or which refusal must come of it; given the bank as it stands it says, field by field,
+which event must come next in each transfer. What it cannot know is *when* a transfer's next step is dispatched.
+Imported by this package.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from accounts.published.events import (
     AccountOpened,
     AccountUnfrozen,
     CashDeposited,
+    CashEntryKind,
+    CashEntryReversed,
     CashWithdrawn,
 )
 from eventstore.events import Event, RecordedEvent
@@ -37,6 +40,11 @@ from transfers.published.events import (
     RefundRecorded,
     TransferDetails,
 )
+
+ANY_NUMBER: Final = ""
+"""Account numbers come from a sequence, which the model does not have."""
+TITLE: Final = "Household"
+PAY_OUT_DESCRIPTION: Final = "Paid out after closing"
 
 IN_FLIGHT: Final = (AccountDebited, DebitRecorded, AccountCreditRejected, CreditRejectionRecorded)
 """After these the amount of a transfer is in neither account."""
@@ -124,70 +132,121 @@ class ExpectedBank:
         self.accounts: dict[UUID, ExpectedAccount] = {}
         self.transfers: dict[UUID, ExpectedTransfer] = {}
         self.cash: Counter[str] = Counter()  # paid in less paid out, by currency
+        self.account_events: dict[UUID, list[RecordedEvent[Any]]] = {}
+        self._reversed: set[UUID] = set()
         self._max_amount = max_amount
         self._max_balance = max_balance
 
-    # --- What a person asks for: the code of the refusal that is due, or None ---------------------------------
+    # --- What a person asks for: the event that must come of it, or the code of the refusal -------------------
 
-    def refusal_of_opening(self, initial_balance: int) -> str | None:
+    def open_account(self, customer_id: UUID, currency: str, initial_balance: int) -> Event | str:
         """Zero is allowed here."""
-        return None if initial_balance == 0 else self._amount_refusal(initial_balance)
+        refusal = None if initial_balance == 0 else self._amount_refusal(initial_balance)
+        return refusal or AccountOpened(
+            customer_id=customer_id,
+            number=ANY_NUMBER,
+            title=TITLE,
+            currency=currency,
+            initial_balance=initial_balance,
+            balance=initial_balance,
+        )
 
-    def refusal_of_deposit(self, account_id: UUID, amount: int, currency: str) -> str | None:
+    def deposit(self, account_id: UUID, amount: int, currency: str) -> Event | str:
         """Cash in."""
-        refusal = self._cash_refusal(account_id, amount, currency)
-        if refusal is None and self.accounts[account_id].balance + amount > self._max_balance:
+        refusal = self._cash_refusal(account_id, amount, currency) or self._status_refusal(account_id)
+        if refusal:
+            return refusal
+        balance = self.accounts[account_id].balance + amount
+        if balance > self._max_balance:
             return "limit_exceeded"
-        return refusal
+        return CashDeposited(amount=amount, balance=balance, description="")
 
-    def refusal_of_withdrawal(self, account_id: UUID, amount: int, currency: str) -> str | None:
+    def withdraw(self, account_id: UUID, amount: int, currency: str) -> Event | str:
         """Cash out."""
-        refusal = self._cash_refusal(account_id, amount, currency)
-        return "insufficient_funds" if refusal is None and self.accounts[account_id].balance < amount else refusal
+        refusal = self._cash_refusal(account_id, amount, currency) or self._status_refusal(account_id)
+        if refusal:
+            return refusal
+        balance = self.accounts[account_id].balance - amount
+        return "insufficient_funds" if balance < 0 else CashWithdrawn(amount=amount, balance=balance, description="")
 
-    def refusal_of_freezing(self, account_id: UUID) -> str | None:
+    def pay_out(self, account_id: UUID, amount: int, currency: str) -> Event | str:
+        """Cash out by a supervisor, who may empty a closed account."""
+        due = self.withdraw(account_id, amount, currency)
+        if due != "account_closed":
+            return due
+        balance = self.accounts[account_id].balance
+        if balance == 0 or balance != amount:
+            return "invalid_state"
+        return CashWithdrawn(amount=amount, balance=0, description=PAY_OUT_DESCRIPTION)
+
+    def reverse(self, account_id: UUID, entry: RecordedEvent[Any], reason: str) -> Event | str:
+        """Undo a cash entry, once. `entry` is any event of any account."""
+        if account_id not in self.accounts or entry.stream_id != account_id:
+            return "not_found"
+        if entry.event_id in self._reversed or not isinstance(entry.data, CashDeposited | CashWithdrawn):
+            return "invalid_state"
+        refusal = self._status_refusal(account_id)
+        if refusal:
+            return refusal
+        deposited = isinstance(entry.data, CashDeposited)
+        balance = self.accounts[account_id].balance + (-entry.data.amount if deposited else entry.data.amount)
+        if balance < 0 or balance > self._max_balance:
+            return "insufficient_funds" if balance < 0 else "limit_exceeded"
+        return CashEntryReversed(
+            entry_id=entry.event_id,
+            entry_kind=CashEntryKind.DEPOSIT if deposited else CashEntryKind.WITHDRAWAL,
+            amount=entry.data.amount,
+            balance=balance,
+            reason=reason,
+        )
+
+    def freeze(self, account_id: UUID, reason: str) -> Event | str:
         """Only an open account can be frozen."""
-        return self._status_refusal(account_id)
+        return self._known(account_id) or self._status_refusal(account_id) or AccountFrozen(reason=reason)
 
-    def refusal_of_unfreezing(self, account_id: UUID) -> str | None:
+    def unfreeze(self, account_id: UUID, reason: str) -> Event | str:
         """Only a frozen account can be unfrozen."""
-        refusal = self._status_refusal(account_id)
-        return {"account_frozen": None, None: "invalid_state"}.get(refusal, refusal)
+        refusal = self._known(account_id) or self._status_refusal(account_id) or "invalid_state"
+        return AccountUnfrozen(reason=reason) if refusal == "account_frozen" else refusal
 
-    def refusal_of_closing(self, account_id: UUID) -> str | None:
+    def close(self, account_id: UUID, reason: str) -> Event | str:
         """Only an open and empty account can be closed."""
-        refusal = self._status_refusal(account_id)
-        return "account_not_empty" if refusal is None and self.accounts[account_id].balance else refusal
+        refusal = self._known(account_id) or self._status_refusal(account_id)
+        if refusal:
+            return refusal
+        return "account_not_empty" if self.accounts[account_id].balance else AccountClosed(reason=reason)
 
-    def refusal_of_transfer(self, details: TransferDetails) -> str | None:
+    def transfer(self, details: TransferDetails) -> Event | str:
         """Balance and status of the accounts are none of its business: they are asked later."""
-        for account_id in (details.from_account_id, details.to_account_id):
-            if account_id not in self.accounts:
-                return "account_not_found"
-        if details.from_account_id == details.to_account_id:
+        payer, payee = (self.accounts.get(id) for id in (details.from_account_id, details.to_account_id))
+        if payer is None or payee is None:
+            return "account_not_found"
+        if payer.currency != details.currency:
+            return "currency_mismatch"
+        refusal = self._amount_refusal(details.amount)
+        if refusal:
+            return refusal
+        if payer is payee:
             return "same_account"
-        for account_id in (details.from_account_id, details.to_account_id):
-            if self.accounts[account_id].currency != details.currency:
-                return "currency_mismatch"
-        return self._amount_refusal(details.amount)
+        return "currency_mismatch" if payee.currency != details.currency else MoneyTransferCreated(details=details)
 
     def _cash_refusal(self, account_id: UUID, amount: int, currency: str) -> str | None:
-        status_refusal = self._status_refusal(account_id)
-        if status_refusal is not None:
-            return status_refusal
-        if self.accounts[account_id].currency != currency:
-            return "currency_mismatch"
-        return self._amount_refusal(amount)
+        refusal = self._known(account_id)
+        if refusal:
+            return refusal
+        mismatch = self.accounts[account_id].currency != currency
+        return "currency_mismatch" if mismatch else self._amount_refusal(amount)
+
+    def _known(self, account_id: UUID) -> str | None:
+        return None if account_id in self.accounts else "not_found"
 
     def _status_refusal(self, account_id: UUID) -> str | None:
-        account = self.accounts.get(account_id)
-        if account is None:
-            return "not_found"
-        return {"OPEN": None, "FROZEN": "account_frozen", "CLOSED": "account_closed"}[account.status]
+        status = self.accounts[account_id].status
+        return {"OPEN": None, "FROZEN": "account_frozen", "CLOSED": "account_closed"}[status]
 
     def _amount_refusal(self, amount: int) -> str | None:
-        if amount <= 0:
-            return "amount_not_positive"
+        if amount <= 0:  # a minus sign is no part of an amount
+            return "invalid_amount" if amount else "amount_not_positive"
         return "limit_exceeded" if amount > self._max_amount else None
 
     # --- What must follow by itself ----------------------------------------------------------------------------
@@ -277,6 +336,7 @@ class ExpectedBank:
 
     def _observe_on_account(self, recorded: RecordedEvent[Any]) -> None:
         event = recorded.data
+        self.account_events.setdefault(recorded.stream_id, []).append(recorded)
         if isinstance(event, AccountOpened):
             if recorded.stream_id in self.accounts or recorded.version != 1:
                 raise Discrepancy(f"account {recorded.stream_id} was opened twice")
@@ -302,6 +362,11 @@ class ExpectedBank:
             case CashWithdrawn():
                 account.balance -= event.amount
                 self.cash[account.currency] -= event.amount
+            case CashEntryReversed():
+                undone = event.amount if event.entry_kind == CashEntryKind.WITHDRAWAL else -event.amount
+                account.balance += undone
+                self.cash[account.currency] += undone
+                self._reversed.add(event.entry_id)
             case AccountDebited():
                 account.balance -= event.amount
             case AccountCredited() | AccountDebitRefunded():

@@ -5,40 +5,37 @@ It decides nothing; what must come of a command is said in `expected_bank`. Impo
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import msgspec
 from django.db import connection
 
-from accounts.domain.account import (
-    ACCOUNT,
-    AccountNotFound,
-    CloseAccount,
-    Deposit,
-    FreezeAccount,
-    OpenAccount,
-    UnfreezeAccount,
-    Withdraw,
-)
+from accounts import services as accounts
+from accounts.domain.account import ACCOUNT
+from accounts.published.money import format_amount
 from eventstore import loading, sequencer
+from eventstore.context import CommandContext
 from eventstore.dispatch import drain
 from eventstore.events import RecordedEvent
-from eventstore.facts import first_events
+from eventstore.idempotency import Claim
 from eventstore.ids import new_id
 from eventstore.metadata import Metadata
 from eventstore.registry import events as event_registry
 from eventstore.rows import EventRow, decode_rows
 from eventstore.snapshots import Loaded
-from eventstore.store import EventStore
+from eventstore.store import Answered, EventStore
 from eventstore.subscriptions import checkpoints
 from eventstore.subscriptions.registry import subscriptions
 from eventstore.subscriptions.runner import Progress, advance
-from transfers.domain.transfer import MONEY_TRANSFER, CreateTransfer
+from tests.properties.expected_bank import TITLE
+from transfers import services as transfers
 from transfers.published.events import TransferDetails
 
 ACTOR: Final = "staff:carol"
-CUSTOMER: Final = UUID("01990000-0000-7000-8000-00000000a11c")
+
+Ask = Callable[[CommandContext], Answered[Any]]
 
 # What was recorded after an event, in the order of insertion: here one process writes, so it is that of the commits.
 _SELECT_EVENTS_AFTER = """
@@ -91,6 +88,19 @@ SELECT transfer_id, event_id FROM readmodel.transfer_step WHERE transfer_id = AN
 """
 
 
+class Request(NamedTuple):
+    """What was asked, under which key, and what was answered."""
+
+    claim: Claim
+    ask: Ask
+    answer: Any
+
+    def repeat(self, *, fingerprint: bytes | None = None) -> Answered[Any]:
+        """Asks again with the same key; with a fingerprint, as if for something else."""
+        claim = self.claim if fingerprint is None else msgspec.structs.replace(self.claim, fingerprint=fingerprint)
+        return self.ask(_context(claim))
+
+
 class AccountShown(NamedTuple):
     """An account and its entries as the read models show them."""
 
@@ -113,6 +123,8 @@ class RealBank:
 
     def __init__(self) -> None:
         self.store = EventStore()
+        self.requests: list[Request] = []
+        self.customer_id = accounts.register_customer(context=_context(), name="Alice").value.customer_id
         checkpoints.ensure(subscriptions, using=self.store.using)
         while sequencer.sequence(using=self.store.using) is sequencer.Outcome.MOVED:
             pass
@@ -125,57 +137,78 @@ class RealBank:
             self._first_position = cursor.fetchone()[0]
         loading.cache.clear()
 
-    # --- Commands: each raises what the bank refuses with -----------------------------------------------------
+    # --- Requests: each raises what the bank refuses with -----------------------------------------------------
 
     def open_account(self, currency: str, initial_balance: int) -> UUID:
         """Opens an account."""
-        account_id = new_id()
-        command = OpenAccount(
-            customer_id=CUSTOMER,
-            number="1000-8",
-            title="Household",
-            currency=currency,
-            initial_balance=initial_balance,
+        opened = self._request(
+            lambda context: accounts.open_account(
+                context=context,
+                customer_id=self.customer_id,
+                title=TITLE,
+                currency=currency,
+                initial_balance=format_amount(initial_balance, currency),
+            )
         )
-        self.store.execute(ACCOUNT, account_id, command, metadata=_metadata(), creates=True)
+        account_id: UUID = opened.account_id
         return account_id
 
     def deposit(self, account_id: UUID, amount: int, currency: str) -> None:
         """Pays cash in."""
-        self._on_account(account_id, Deposit(amount=amount, currency=currency))
-
-    def withdraw(self, account_id: UUID, amount: int, currency: str) -> None:
-        """Pays cash out."""
-        self._on_account(account_id, Withdraw(amount=amount, currency=currency))
-
-    def freeze(self, account_id: UUID) -> None:
-        """Freezes an account."""
-        self._on_account(account_id, FreezeAccount(reason="court order"))
-
-    def unfreeze(self, account_id: UUID) -> None:
-        """Unfreezes an account."""
-        self._on_account(account_id, UnfreezeAccount(reason="lifted"))
-
-    def close(self, account_id: UUID) -> None:
-        """Closes an account."""
-        self._on_account(account_id, CloseAccount(reason="moved away"))
-
-    def _on_account(self, account_id: UUID, command: Any) -> None:
-        self.store.execute(ACCOUNT, account_id, command, metadata=_metadata())
-
-    def transfer(self, details: TransferDetails) -> UUID:
-        """Sends a transfer on its way."""
-        first = first_events([details.from_account_id, details.to_account_id])
-        if {details.from_account_id, details.to_account_id} - first.keys():
-            raise AccountNotFound
-        transfer_id = new_id()
-        command = CreateTransfer(
-            details=details,
-            from_currency=first[details.from_account_id].data.currency,
-            to_currency=first[details.to_account_id].data.currency,
+        text = format_amount(amount, currency)
+        self._request(
+            lambda context: accounts.deposit(context=context, account_id=account_id, amount=text, currency=currency)
         )
-        self.store.execute(MONEY_TRANSFER, transfer_id, command, metadata=_metadata(), creates=True)
-        return transfer_id
+
+    def withdraw(self, account_id: UUID, amount: int, currency: str, *, may_pay_out: bool = False) -> None:
+        """Pays cash out."""
+        text = format_amount(amount, currency)
+        self._request(
+            lambda context: accounts.withdraw(
+                context=context, account_id=account_id, amount=text, currency=currency, may_pay_out=may_pay_out
+            )
+        )
+
+    def reverse(self, account_id: UUID, entry_id: UUID, reason: str) -> None:
+        """Undoes a cash entry."""
+        self._request(
+            lambda context: accounts.reverse_entry(
+                context=context, account_id=account_id, entry_id=entry_id, reason=reason
+            )
+        )
+
+    def freeze(self, account_id: UUID, reason: str) -> None:
+        """Freezes an account."""
+        self._request(lambda context: accounts.freeze_account(context=context, account_id=account_id, reason=reason))
+
+    def unfreeze(self, account_id: UUID, reason: str) -> None:
+        """Unfreezes an account."""
+        self._request(lambda context: accounts.unfreeze_account(context=context, account_id=account_id, reason=reason))
+
+    def close(self, account_id: UUID, reason: str) -> None:
+        """Closes an account."""
+        self._request(lambda context: accounts.close_account(context=context, account_id=account_id, reason=reason))
+
+    def transfer(self, details: TransferDetails) -> None:
+        """Sends a transfer on its way."""
+        self._request(
+            lambda context: transfers.create_transfer(
+                context=context,
+                from_account_id=details.from_account_id,
+                to_account_id=details.to_account_id,
+                amount=format_amount(details.amount, details.currency),
+                currency=details.currency,
+                description=details.description,
+            )
+        )
+
+    def _request(self, ask: Ask) -> Any:
+        """Asks once, with a key of its own; keeps what was asked and answered, so that it can be asked again."""
+        claim = Claim(principal=ACTOR, key=str(len(self.requests)) + str(new_id()), fingerprint=b"this")
+        answered = ask(_context(claim))
+        assert not answered.replayed
+        self.requests.append(Request(claim=claim, ask=ask, answer=answered.value))
+        return answered.value
 
     # --- Dispatching, in pieces -------------------------------------------------------------------------------
 
@@ -260,5 +293,6 @@ class RealBank:
         return shown
 
 
-def _metadata() -> Metadata:
-    return Metadata(actor=ACTOR, correlation_id=new_id(), origin="tests")
+def _context(claim: Claim | None = None) -> CommandContext:
+    metadata = Metadata(actor=ACTOR, correlation_id=new_id(), origin="tests")
+    return CommandContext(metadata=metadata, claim=claim)
