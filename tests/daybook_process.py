@@ -54,6 +54,7 @@ class Daybook:
         port: int | None = None,
         prefix: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        demo: bool = False,
     ) -> None:
         self.data_dir = data_dir
         self.port = port or free_port()
@@ -66,7 +67,7 @@ class Daybook:
             "WORKER_PROCESSES": "1",
             **(environment or {}),
         }
-        self.command = [*prefix, sys.executable, "manage.py", "up", "--no-demo"]
+        self.command = [*prefix, sys.executable, "manage.py", "up", "--demo" if demo else "--no-demo"]
         self.process: subprocess.Popen[str]
 
     def __enter__(self) -> Self:

@@ -139,6 +139,26 @@ def test_another_copy_in_another_folder_does_not_meet_it(running: Daybook, folde
     assert _is_ready(running)
 
 
+def test_it_loads_demo_data_and_says_how_to_sign_in(folder: Path) -> None:
+    with Daybook(data_dir=folder, demo=True).ready() as daybook:
+        line = daybook.wait_for_line("Log in as ")
+        password = line.split()[-1]
+        for name in ("teller", "supervisor", "auditor", "operator"):
+            assert name in line
+            assert _sign_in(daybook, name=name, password=password) == 200
+        assert _sign_in(daybook, name="teller", password="guessed") == 401
+
+
+def _sign_in(daybook: Daybook, *, name: str, password: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", daybook.port, timeout=5)
+    try:
+        body = json.dumps({"username": name, "password": password})
+        connection.request("POST", "/api/v1/auth/login", body, {"Content-Type": "application/json"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
 def test_it_starts_no_server_where_it_is_given_some(folder: Path, empty_database: Database) -> None:
     with Daybook(data_dir=folder, environment=empty_database.environment).ready() as daybook:
         assert _is_ready(daybook)
