@@ -132,7 +132,7 @@ class RealBank:
             for statement in (_FORGET_PARKED, _FORGET_PARKED_KEYS, _MOVE_TO_HEAD):
                 cursor.execute(statement)
             cursor.execute(_SELECT_LAST_ID)
-            self._first_id = self._seen_id = cursor.fetchone()[0]
+            self.first_id = self._seen_id = cursor.fetchone()[0]
             cursor.execute("SELECT position FROM eventstore_sequencer")
             self._first_position = cursor.fetchone()[0]
         loading.cache.clear()
@@ -254,7 +254,7 @@ class RealBank:
     def content(self) -> tuple[Any, ...]:
         """A digest of everything that a command can write."""
         with connection.cursor() as cursor:
-            cursor.execute(_SELECT_CONTENT, [self._first_id])
+            cursor.execute(_SELECT_CONTENT, [self.first_id])
             found: tuple[Any, ...] = cursor.fetchone()
             return found
 
