@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import psycopg
 from django.db import DatabaseError, InterfaceError, OperationalError
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -20,8 +21,11 @@ _PASSING_CLASSES: Final = frozenset({"08", "40", "53", "55", "57", "58"})
 
 
 def sqlstate_of(error: BaseException) -> str:
-    """The SQLSTATE behind a Django database error, or "" when the server gave none (a lost connection)."""
-    return getattr(error.__cause__, "sqlstate", None) or ""
+    """The SQLSTATE behind a database error, or "" when the server gave none (a lost connection).
+
+    Django wraps the driver's errors, but not those that come in the middle of a COPY.
+    """
+    return getattr(error.__cause__, "sqlstate", None) or getattr(error, "sqlstate", None) or ""
 
 
 def violated_constraint(error: DatabaseError) -> str | None:
@@ -44,9 +48,9 @@ def is_lost_race(error: BaseException) -> bool:
 
 def is_passing(error: BaseException) -> bool:
     """Whether the same work may well succeed later, with nothing mended in the program or the data."""
-    if isinstance(error, InterfaceError):
+    if isinstance(error, InterfaceError | psycopg.InterfaceError):
         return True
-    if not isinstance(error, DatabaseError):
+    if not isinstance(error, DatabaseError | psycopg.DatabaseError):
         return False
     state = sqlstate_of(error)
-    return state[:2] in _PASSING_CLASSES if state else isinstance(error, OperationalError)
+    return state[:2] in _PASSING_CLASSES if state else isinstance(error, OperationalError | psycopg.OperationalError)

@@ -57,7 +57,7 @@ WHERE id = (
         )
     FOR UPDATE SKIP LOCKED
 )
-RETURNING attempts, COALESCE(careful_until > position, false)
+RETURNING attempts, COALESCE(careful_until > position, false), position
 """
 
 # A stamp may be lost in a crash of the database server: then it was not the handler that died.
@@ -101,6 +101,7 @@ class Stamp(NamedTuple):
 
     attempts: int
     careful: bool
+    position: int  # of the checkpoint then
 
 
 class Checkpoint(NamedTuple):
@@ -120,10 +121,10 @@ def ensure(registry: SubscriptionRegistry, *, using: str) -> None:
         cursor.execute(_SELECT_EXISTING, [list(wanted)])
         missing = wanted.keys() - {id for (id,) in cursor.fetchall()}
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
-        for id in sorted(missing):
-            for low, high in split_evenly(wanted[id].partitions):
-                version = wanted[id].version if isinstance(wanted[id], Projection) else None
-                cursor.execute(_INSERT, [id, follows_of(wanted[id]), low, high, version])
+        for subscription in (wanted[id] for id in sorted(missing)):
+            version = subscription.version if isinstance(subscription, Projection) else None
+            for low, high in split_evenly(subscription.partitions):
+                cursor.execute(_INSERT, [subscription.id, follows_of(subscription), low, high, version])
 
 
 def follows_of(subscription: Subscription) -> str:

@@ -17,8 +17,9 @@ from django.db import connections, transaction
 from django.db.backends.utils import CursorWrapper
 
 from eventstore.events import RecordedEvent
+from eventstore.loading import cache
 from eventstore.rows import EventRow, decode_rows
-from eventstore.store import EventStore, Unit
+from eventstore.store import EventStore, LostRace, Unit
 from eventstore.subscriptions.handling import executions_of, handle, key_of
 from eventstore.subscriptions.reading import read_one
 from eventstore.subscriptions.registry import Reactor, Subscription
@@ -162,6 +163,8 @@ def retry(parked_key_id: int, subscription: Subscription, *, store: EventStore) 
         try:
             state = _retry_first(parked_key_id, subscription, store)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is what keeps the key parked
+            if isinstance(error, LostRace):
+                cache.evict(error.keys)
             _log.warning("eventstore.retry_failed", subscription=subscription.id, error=describe(error))
             _note_failure(parked_key_id, error, using=store.using)
             return Retry.STILL_PARKED

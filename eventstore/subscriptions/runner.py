@@ -2,8 +2,8 @@
 
 So an event's effects in this database happen exactly once. A failure splits the batch until the culprit stands alone,
 and parks it. What is not the event's fault (a lost connection, a deadlock, a full disk, a type of event that this
-version does not know) holds the checkpoint instead. A batch that has killed its process twice is gone through one
-event at a time; what has died alone three times is parked.
+version does not know, a missing setting) holds the checkpoint instead. A batch that has killed its process twice is
+gone through one event at a time; what has died alone three times is parked.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from enum import Enum
 from typing import Final
 
 import structlog
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 
 from eventstore.appending import StreamBusy, StreamConflict
 from eventstore.failures import is_lost_race, is_passing
+from eventstore.loading import cache
 from eventstore.registry import UnknownEventType
 from eventstore.rows import decode_rows
-from eventstore.store import EventStore
+from eventstore.store import EventStore, LostRace
 from eventstore.subscriptions import checkpoints, parking
 from eventstore.subscriptions.handling import handle, unwanted_names
 from eventstore.subscriptions.reading import Window, head_position, known_prefix, read_window
@@ -33,7 +35,9 @@ ALONE_ATTEMPTS: Final = 3
 RACES: Final = 5
 """How often a batch that lost a race is begun anew at once."""
 HOLD_SECONDS: Final = 1.0
-HOLD_UNKNOWN_SECONDS: Final = 5.0
+HOLD_PROGRAM_SECONDS: Final = 5.0
+"""How long a checkpoint is held for what only another program or other settings can mend."""
+_NOT_ITS_FAULT: Final = UnknownEventType | ImproperlyConfigured
 
 
 class Progress(Enum):
@@ -48,8 +52,9 @@ class Progress(Enum):
 class _BatchFailed(Exception):
     """Handling failed for a reason that lies in the events or in the handler."""
 
-    def __init__(self, entries: int, cause: Exception) -> None:
+    def __init__(self, *, after: int, entries: int, cause: Exception) -> None:
         super().__init__(str(cause))
+        self.after = after  # the position behind which the batch begins
         self.entries = entries  # that the batch read
         self.cause = cause
 
@@ -74,7 +79,7 @@ def _advance(checkpoint_id: int, subscription: Subscription, store: EventStore, 
     if stamp.careful:
         if stamp.attempts > ALONE_ATTEMPTS:
             error = f"ended without a result {ALONE_ATTEMPTS} times: the process died or was stopped while handling it"
-            return _park_next(checkpoint_id, subscription, store, error)
+            return _park_next(checkpoint_id, subscription, store, after=stamp.position, error=error)
         return _split(checkpoint_id, subscription, store, 1)
     if stamp.attempts > BATCH_ATTEMPTS:
         return _become_careful(checkpoint_id, subscription, store, limit)
@@ -91,7 +96,8 @@ def _split(
         if not skip_known:  # an event may have been handled already, under a checkpoint that was lost
             return _split(checkpoint_id, subscription, store, failed.entries, skip_known=True)
         if failed.entries <= 1:
-            return _park_next(checkpoint_id, subscription, store, parking.describe(failed.cause))
+            error = parking.describe(failed.cause)
+            return _park_next(checkpoint_id, subscription, store, after=failed.after, error=error)
         entries = failed.entries
     half = entries // 2
     progress = _split(checkpoint_id, subscription, store, half, skip_known=True)
@@ -108,6 +114,8 @@ def _transact(
         try:
             return _handle_next(checkpoint_id, subscription, store, limit, skip_known=skip_known)
         except Exception as error:
+            if isinstance(error, LostRace):
+                cache.evict(error.keys)
             if race == RACES or not (isinstance(error, StreamConflict) or is_lost_race(error)):
                 raise
     raise AssertionError("unreachable")
@@ -128,7 +136,7 @@ def _handle_next(
         except Exception as error:
             if _is_passing(error):
                 raise
-            raise _BatchFailed(window.entries, error) from error
+            raise _BatchFailed(after=checkpoint.position, entries=window.entries, cause=error) from error
         checkpoints.move(cursor, checkpoint, window.until)
         return Progress.FULL if window.entries >= limit else Progress.MOVED
 
@@ -159,12 +167,16 @@ def _become_careful(checkpoint_id: int, subscription: Subscription, store: Event
         return Progress.FULL
 
 
-def _park_next(checkpoint_id: int, subscription: Subscription, store: EventStore, error: str) -> Progress:
-    """Parks the next event and moves past it."""
+def _park_next(
+    checkpoint_id: int, subscription: Subscription, store: EventStore, *, after: int, error: str
+) -> Progress:
+    """Parks the event after a position and moves past it, unless another process has gone past it meanwhile."""
     with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
         checkpoint = checkpoints.lock(cursor, checkpoint_id)
         if checkpoint is None:
             return Progress.BUSY
+        if checkpoint.position != after:
+            return Progress.MOVED
         window = _read(cursor, checkpoint, subscription, store, 1)
         for row in window.rows:
             parking.park(cursor, subscription, row, error=error, store=store)
@@ -173,13 +185,13 @@ def _park_next(checkpoint_id: int, subscription: Subscription, store: EventStore
 
 
 def _is_passing(error: Exception) -> bool:
-    return isinstance(error, UnknownEventType | StreamConflict | StreamBusy) or is_passing(error)
+    return isinstance(error, _NOT_ITS_FAULT | StreamConflict | StreamBusy) or is_passing(error)
 
 
 def _hold(checkpoint_id: int, subscription: Subscription, error: Exception, *, using: str) -> None:
     reason = parking.describe(error)
     _log.warning("eventstore.held", subscription=subscription.id, reason=reason)
-    seconds = HOLD_UNKNOWN_SECONDS if isinstance(error, UnknownEventType) else HOLD_SECONDS
+    seconds = HOLD_PROGRAM_SECONDS if isinstance(error, _NOT_ITS_FAULT) else HOLD_SECONDS
     try:
         checkpoints.hold(checkpoint_id, seconds=seconds, reason=reason, using=using)
     except Exception as unheld:

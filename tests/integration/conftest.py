@@ -14,17 +14,18 @@ from config.embedded.credentials import read_credentials
 from config.embedded.postgres import SUPERUSER
 from eventstore.loading import cache
 from tests.conftest import Database
-from tests.integration.shops import CREATE_JOURNAL
+from tests.integration.shops import CREATE_JOURNAL, make_tables
 from tests.servers import Login, Servers
 
 
 @pytest.fixture
 def shop_database(fresh_database: Database, settings: Settings) -> Iterator[Database]:
-    """A database of the test's own, with a journal for handlers; nobody is woken by its commits."""
+    """A database of the test's own, with the shop's read model and a journal; nobody is woken by its commits."""
     settings.EVENTSTORE = {**settings.EVENTSTORE, "WAKE": None}
     cache.clear()
     with connection.cursor() as cursor:
         cursor.execute(CREATE_JOURNAL)
+    make_tables()
     yield fresh_database
     cache.clear()
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 from eventstore.aggregates import Command
 from eventstore.dispatch import drain
@@ -20,9 +20,11 @@ from eventstore.events import RecordedEvent
 from eventstore.ids import new_id
 from eventstore.metadata import Metadata
 from eventstore.store import EventStore, Executed
-from eventstore.subscriptions.registry import SubscriptionRegistry
+from eventstore.subscriptions.registry import Answer, SubscriptionRegistry, handles
+from eventstore.tables import create_tables
 from tests.shopping_cart import facts
 from tests.shopping_cart.cart import CART
+from tests.shopping_cart.handlers import SUBSCRIPTIONS
 from tests.shopping_cart.warehouse import WAREHOUSE
 
 T = TypeVar("T")
@@ -39,6 +41,13 @@ CREATE TABLE readmodel.journal (
     backend integer NOT NULL DEFAULT pg_backend_pid()
 )
 """
+
+
+def make_tables() -> None:
+    """Makes the shop's read model."""
+    (projection,) = SUBSCRIPTIONS.projections()
+    with transaction.atomic(), connection.cursor() as cursor:
+        create_tables(cursor, projection, schema=projection.schema)
 
 
 class Shop:
@@ -81,6 +90,21 @@ class Shop:
     def drain(self, *, batch_size: int | None = None) -> bool:
         """Dispatches until nothing is left."""
         return drain(store=self.store, batch_size=batch_size)
+
+
+def watching(
+    handle: Callable[[RecordedEvent[facts.ItemAdded]], Answer], *, partitions: int = 1, batch_size: int = 500
+) -> SubscriptionRegistry:
+    """Subscriptions with one reactor, `watcher`, that gives each item that was added to `handle`."""
+    registry = SubscriptionRegistry()
+
+    @registry.subscriber(id="watcher", partitions=partitions, batch_size=batch_size)
+    class Watcher:
+        @handles(facts.ItemAdded)
+        def added(self, recorded: RecordedEvent[facts.ItemAdded]) -> Answer:
+            return handle(recorded)
+
+    return registry
 
 
 def story_of(stream_id: UUID) -> Metadata:

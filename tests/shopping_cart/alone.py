@@ -36,7 +36,7 @@ from tests.shopping_cart.store import ALIAS, STORE  # noqa: E402
 WAREHOUSE_ID = new_id()
 
 # What the shop's page shows.
-SELECT_CARTS = 'SELECT status, total, version FROM "shop"."cart" ORDER BY cart_id'
+SELECT_CARTS = "SELECT status, total, version FROM readmodel.cart ORDER BY cart_id"
 
 
 def shop(aggregate: Aggregate[Any]) -> UUID:

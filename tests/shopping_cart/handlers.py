@@ -15,7 +15,7 @@ from tests.shopping_cart.cart import CART
 from tests.shopping_cart.warehouse import WAREHOUSE
 
 SUBSCRIPTIONS: Final = SubscriptionRegistry()
-SCHEMA: Final = "shop"
+SCHEMA: Final = "readmodel"
 
 
 def _cart(recorded: RecordedEvent[Any]) -> UUID:

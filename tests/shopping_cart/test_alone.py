@@ -43,7 +43,7 @@ def day(empty_database: Database) -> dict[str, Any]:
     return dict(json.loads(found.stdout.splitlines()[-1]))
 
 
-def test_the_shop_runs_on_the_event_store_alone(day: dict[str, Any], empty_database: Database) -> None:
+def test_the_shop_runs_on_the_event_store_alone_in_both_styles(day: dict[str, Any], empty_database: Database) -> None:
     assert day["drained"] is True
     assert day["status"] == "picked"
     assert day["items"] == {"tea": 2, "cup": 1}
@@ -52,9 +52,6 @@ def test_the_shop_runs_on_the_event_store_alone(day: dict[str, Any], empty_datab
     assert BROKER.isdisjoint(day["modules"])
     with psycopg.connect(empty_database.owner_url) as connection:
         assert connection.execute(SELECT_EVENTS).fetchone() == (16,)
-
-
-def test_both_styles_of_cart_have_stored_the_same_events(day: dict[str, Any]) -> None:
     by_class, by_functions = day["history"]
     assert len(by_class) == 7
     # They stand in line at one warehouse: only their place in it differs.
