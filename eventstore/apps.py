@@ -1,6 +1,9 @@
 """Django's entry to the event store."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate, pre_migrate
+
+from eventstore.exclusion import begin_migration, end_migration
 
 
 class EventStoreConfig(AppConfig):
@@ -10,3 +13,8 @@ class EventStoreConfig(AppConfig):
     label = "eventstore"
     verbose_name = "Event store"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Has migrations and replays exclude each other."""
+        pre_migrate.connect(begin_migration, sender=self)
+        post_migrate.connect(end_migration, sender=self)
