@@ -121,7 +121,9 @@ class EdgeSchema(AutoSchema):
 
     def _postprocess_serializer_schema(self, schema: _Schema, serializer: Any, direction: Direction) -> _Schema:
         """A request's fields are all there are."""
-        described: _Schema = super()._postprocess_serializer_schema(schema, serializer, direction)
+        described: _Schema = super()._postprocess_serializer_schema(  # type: ignore[no-untyped-call]
+            schema, serializer, direction
+        )
         if isinstance(serializer, RequestSerializer):
             described["additionalProperties"] = False
         return described

@@ -1,0 +1,144 @@
+"""Who may do what: every address, every method, every role. An address or a method that is not in the table fails."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Group
+from django.urls import URLPattern
+
+from config.api import urlpatterns
+from config.staff import roles
+from config.staff.roles import PERMISSIONS_OF, PermissionUnknown, Role, apply_roles
+from eventstore.rest.permissions import AUTHENTICATED, PUBLIC, required_permission
+from tests.conftest import Database
+from tests.integration.counter import API, Counter, problem
+
+EVERYBODY = "anonymous teller supervisor auditor operator service"
+SIGNED_IN = "teller supervisor auditor operator service"
+SEES = "teller supervisor auditor service"
+COUNTER = "teller supervisor service"
+SUPERVISES = "supervisor"
+
+MAY = {
+    ("api-login", "POST"): EVERYBODY,
+    ("api-logout", "POST"): SIGNED_IN,
+    ("api-customers", "GET"): SEES,
+    ("api-customers", "POST"): COUNTER,
+    ("api-customer", "GET"): SEES,
+    ("api-customer", "PATCH"): COUNTER,
+    ("api-accounts", "GET"): SEES,
+    ("api-accounts", "POST"): COUNTER,
+    ("api-account", "GET"): SEES,
+    ("api-entries", "GET"): SEES,
+    ("api-deposits", "POST"): COUNTER,
+    ("api-withdrawals", "POST"): COUNTER,
+    ("api-entry-reversal", "POST"): SUPERVISES,
+    ("api-freeze", "POST"): SUPERVISES,
+    ("api-unfreeze", "POST"): SUPERVISES,
+    ("api-close", "POST"): SUPERVISES,
+    ("api-transfers", "GET"): SEES,
+    ("api-transfers", "POST"): COUNTER,
+    ("api-transfer", "GET"): SEES,
+    ("schema", "GET"): EVERYBODY,
+    ("api-docs", "GET"): EVERYBODY,
+}
+
+SOMETHING = "01990000-0000-7000-8000-000000000000"
+
+
+def _addresses() -> list[tuple[URLPattern, str]]:
+    return [
+        (pattern, method)
+        for pattern in urlpatterns
+        for method in pattern.callback.cls().allowed_methods
+        if method != "HEAD"
+    ]
+
+
+def _path(pattern: URLPattern) -> str:
+    path = str(pattern.pattern)
+    for name in pattern.pattern.converters:
+        path = path.replace(f"<uuid:{name}>", SOMETHING)
+    return path
+
+
+def test_every_address_and_method_is_in_the_table() -> None:
+    assert {(pattern.name, method) for pattern, method in _addresses()} == set(MAY)
+
+
+def test_every_handler_says_what_it_requires() -> None:
+    for pattern, method in _addresses():
+        permission = required_permission(pattern.callback.cls, method)
+        assert permission is not None, f"{method} {pattern.name}"
+        assert permission in {PUBLIC, AUTHENTICATED} or permission in set().union(*PERMISSIONS_OF.values())
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_role_may_do_what_the_table_says_and_nothing_else(committed_db: Database, role: Role) -> None:
+    counter = Counter(role)
+    for pattern, method in _addresses():
+        if pattern.name == "api-logout":
+            continue  # it would end the test's own session; below
+        answered = counter.client.generic(
+            method, f"{API}/{_path(pattern)}", b"{}" if method != "GET" else b"", "application/json"
+        )
+        if role.value in MAY[pattern.name, method].split():
+            assert answered.status_code not in {401, 403} or pattern.name == "api-login", pattern.name
+        else:
+            problem(answered, 403, "forbidden")
+
+
+def test_whoever_is_not_signed_in_may_only_sign_in_and_read_the_schema(committed_db: Database) -> None:
+    counter = Counter(Role.TELLER)
+    counter.client.credentials()
+    for pattern, method in _addresses():
+        answered = counter.client.generic(
+            method, f"{API}/{_path(pattern)}", b"{}" if method != "GET" else b"", "application/json"
+        )
+        if "anonymous" in MAY[pattern.name, method].split():
+            assert answered.status_code in {200, 400}, pattern.name
+        else:
+            problem(answered, 401, "unauthenticated")
+            assert answered.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_anybody_signed_in_may_sign_out(committed_db: Database, role: Role) -> None:
+    counter = Counter(role)
+    assert counter.post("auth/logout", None, key=None).status_code == 204
+    problem(counter.get("accounts"), 401, "unauthenticated")
+
+
+@pytest.mark.django_db
+def test_every_role_is_a_group_with_exactly_its_permissions() -> None:
+    for role, names in PERMISSIONS_OF.items():
+        held = Group.objects.get(name=role.value).permissions.select_related("content_type")
+        assert {f"{one.content_type.app_label}.{one.codename}" for one in held} == {str(name) for name in names}
+
+
+@pytest.mark.django_db
+def test_applying_the_roles_again_puts_right_what_was_changed_by_hand() -> None:
+    tellers = Group.objects.get(name="teller")
+    auditors = Group.objects.get(name="auditor")
+    tellers.permissions.set(auditors.permissions.all())
+    Group.objects.filter(name="operator").delete()
+    apply_roles(using="default")
+    test_every_role_is_a_group_with_exactly_its_permissions()
+
+
+@pytest.mark.django_db
+def test_a_permission_that_nobody_declares_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roles, "PERMISSIONS_OF", {Role.TELLER: frozenset({"accounts.print_money"})})
+    with pytest.raises(PermissionUnknown, match=r"accounts\.print_money"):
+        apply_roles(using="default")
+
+
+def test_an_operator_moves_no_money_and_an_auditor_changes_nothing() -> None:
+    contexts = {
+        role: {str(name) for name in names if not name.startswith(("eventstore.", "staff.", "auth."))}
+        for role, names in PERMISSIONS_OF.items()
+    }
+    assert contexts[Role.OPERATOR] == set()
+    assert all(".view_" in name for name in contexts[Role.AUDITOR])
+    assert contexts[Role.TELLER] == contexts[Role.SERVICE]
+    assert contexts[Role.TELLER] < contexts[Role.SUPERVISOR]
