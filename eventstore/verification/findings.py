@@ -1,0 +1,157 @@
+"""What a check is, and what it finds. Checks of the store and of the applications above it import this module.
+
+Invariants: a check reads and never writes; it keeps no more than a bounded number of rows in memory; it compares only
+what was read in one snapshot, or what can never change.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+import msgspec
+
+from eventstore.aggregates import Aggregate
+from eventstore.registry import EventRegistry
+from eventstore.subscriptions.registry import SubscriptionRegistry
+
+MISSING: Final = "missing"
+PRESENT: Final = "present"
+_SHOWN_LENGTH: Final = 200
+_REMARKS: Final = 20
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is not what the events, or the rules of the store, say it should be."""
+
+    field: str
+    expected: str
+    actual: str
+    stream: str = ""  # "account/01993f…"; empty when it is about no stream
+    version: int | None = None
+    position: int | None = None
+
+
+class Progress(Protocol):
+    """Is told how far the work has come."""
+
+    def __call__(self, phase: str, *, done: int, total: int) -> None:
+        """`done` of about `total` in this phase."""
+
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
+    """What is checked, and up to where; fixed at the start, whatever is written meanwhile."""
+
+    using: str
+    registry: EventRegistry
+    subscriptions: SubscriptionRegistry
+    aggregates: Mapping[str, Aggregate[Any]]  # by stream type
+    log_id: UUID | None  # None: the log has no head
+    position: int  # the log's last position at the start
+    progress: Progress
+
+
+class Check:
+    """One thing that can be recomputed."""
+
+    name: str
+    proves: str  # a sentence: what holds when it finds no difference
+    unit: str  # what it examines one of at a time, in the plural
+
+    def __init__(self) -> None:
+        self.examined = 0
+        self.counts: Counter[str] = Counter()  # what else was seen, in words; sums of money in minor units
+        self.remarks: list[str] = []
+
+    def remark(self, kind: str, text: str) -> None:
+        """Counts something that is not a difference but worth a look, and keeps the first few in words."""
+        self.counts[kind] += 1
+        if len(self.remarks) < _REMARKS:
+            self.remarks.append(f"{kind}: {text}")
+
+
+class StoreCheck(Check):
+    """A check that reads what it needs by itself."""
+
+    def differences(self, scope: Scope) -> Iterator[Difference]:
+        """Everything that differs."""
+        raise NotImplementedError
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What one check came to."""
+
+    name: str
+    proves: str
+    examined: int
+    unit: str
+    differences: int
+    named: Sequence[Difference]  # the first of them
+    counts: Mapping[str, int]
+    remarks: Sequence[str]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What all checks came to."""
+
+    log_id: UUID | None
+    position: int  # everything up to here was checked
+    seconds: float
+    findings: Sequence[Finding]
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing differs."""
+        return not any(finding.differences for finding in self.findings)
+
+
+class Collector:
+    """Keeps the first differences of each check and counts the rest."""
+
+    def __init__(self, checks: Sequence[Check], *, limit: int) -> None:
+        self._named: dict[Check, list[Difference]] = {check: [] for check in checks}
+        self._differences: Counter[Check] = Counter()
+        self._limit = limit
+
+    def add(self, check: Check, difference: Difference) -> None:
+        """Takes one difference of a check."""
+        self._differences[check] += 1
+        if len(self._named[check]) < self._limit:
+            self._named[check].append(difference)
+
+    def findings(self) -> list[Finding]:
+        """What each check came to, in the order they were given."""
+        return [
+            Finding(
+                name=check.name,
+                proves=check.proves,
+                examined=check.examined,
+                unit=check.unit,
+                differences=self._differences[check],
+                named=tuple(named),
+                counts=dict(sorted(check.counts.items())),
+                remarks=tuple(check.remarks),
+            )
+            for check, named in self._named.items()
+        ]
+
+
+def shown(value: object) -> str:
+    """A value as a difference shows it, shortened."""
+    match value:
+        case None:
+            return "null"
+        case datetime():
+            text = value.isoformat(timespec="microseconds")
+        case dict() | list():
+            text = msgspec.json.encode(value, order="deterministic").decode()
+        case _:
+            text = str(value)
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…"
+
+
+def silent(phase: str, *, done: int, total: int) -> None:
+    """A `Progress` that nobody watches."""

@@ -1,0 +1,203 @@
+"""Checks the log, the outbox and the checkpoints as such, whatever the events in them say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from eventstore.buckets import BUCKETS
+from eventstore.verification.findings import MISSING, PRESENT, Difference, Scope, StoreCheck, shown
+from eventstore.verification.reading import one_moment
+
+_PAGE: Final = 10_000
+
+# The head, beside what it should say.
+_SELECT_HEAD = """
+SELECT head.position, head.sequenced_at, last.position, last.sequenced_at
+FROM (SELECT) AS one
+LEFT JOIN eventstore_sequencer head ON head.id = 1
+LEFT JOIN (
+    SELECT position, sequenced_at FROM eventstore_log ORDER BY position DESC LIMIT 1
+) AS last ON true
+"""
+
+# The next log entries, and whether the event of each is there.
+_SELECT_LOG = """
+SELECT l.position, l.event_id, l.sequenced_at, e.id IS NOT NULL
+FROM (
+    SELECT position, event_id, sequenced_at FROM eventstore_log
+    WHERE position >= %s AND (position, event_id) > (%s, %s) AND position <= %s
+    ORDER BY position, event_id LIMIT %s
+) AS l
+LEFT JOIN eventstore_event e ON e.id = l.event_id
+ORDER BY l.position, l.event_id
+"""
+
+# The next outbox rows, and whether the event of each is there.
+_SELECT_OUTBOX = """
+SELECT o.event_id, e.id IS NOT NULL
+FROM (SELECT event_id FROM eventstore_outbox WHERE event_id > %s ORDER BY event_id LIMIT %s) AS o
+LEFT JOIN eventstore_event e ON e.id = o.event_id
+ORDER BY o.event_id
+"""
+
+# All checkpoints, the head, and how many keys and events each subscription has parked.
+_SELECT_CHECKPOINTS = """
+SELECT subscription, bucket_low, bucket_high, position FROM eventstore_checkpoint ORDER BY subscription, bucket_low
+"""
+_SELECT_POSITION = "SELECT position FROM eventstore_sequencer WHERE id = 1"
+_COUNT_PARKED = """
+SELECT k.subscription, count(DISTINCT k.id), count(e.id)
+FROM eventstore_parked_key k LEFT JOIN eventstore_parked_event e ON e.parked_key_id = k.id
+GROUP BY k.subscription ORDER BY k.subscription
+"""
+
+
+class _Entry(NamedTuple):
+    position: int
+    event_id: int
+    sequenced_at: datetime
+    has_event: bool
+
+
+class LogCheck(StoreCheck):
+    """Reads the log from its beginning to where it ended when the check began."""
+
+    name = "log"
+    unit = "entries"
+    proves = (
+        "The positions of the log run from 1 to its head without gap or repetition, each holds an event, and the times"
+        " of sequencing never decrease."
+    )
+
+    def differences(self, scope: Scope) -> Iterator[Difference]:
+        """Everything that differs."""
+        with one_moment(using=scope.using) as cursor:
+            cursor.execute(_SELECT_HEAD)
+            head = cursor.fetchone()
+        yield from _head_differences(*head)
+        before = _Entry(0, 0, datetime.min.replace(tzinfo=UTC), has_event=True)
+        while before.position < scope.position:
+            entries = _read_log(scope, after=before)
+            if not entries:
+                yield _gap(before.position, scope.position + 1)
+                return
+            for entry in entries:
+                yield from _entry_differences(before, entry)
+                before = entry
+            self.examined += len(entries)
+            scope.progress(self.name, done=before.position, total=scope.position)
+
+
+class OutboxCheck(StoreCheck):
+    """Reads the outbox, which is short unless nobody dispatches."""
+
+    name = "outbox"
+    unit = "rows"
+    proves = "What waits in the outbox to be sequenced are events that exist."
+
+    def differences(self, scope: Scope) -> Iterator[Difference]:
+        """Everything that differs."""
+        last = 0
+        while True:
+            with one_moment(using=scope.using) as cursor:
+                cursor.execute(_SELECT_OUTBOX, [last, _PAGE])
+                rows = cursor.fetchall()
+            for event_id, has_event in rows:
+                self.examined += 1
+                last = event_id
+                if not has_event:
+                    yield Difference(field=f"event {event_id}", expected=PRESENT, actual=MISSING)
+            if len(rows) < _PAGE:
+                return
+
+
+class CheckpointsCheck(StoreCheck):
+    """Reads all checkpoints in one moment; there are a few hundred at most."""
+
+    name = "checkpoints"
+    unit = "checkpoints"
+    proves = "The checkpoints of each subscription cover every bucket once, and none stands beyond the log's head."
+
+    def differences(self, scope: Scope) -> Iterator[Difference]:
+        """Everything that differs."""
+        with one_moment(using=scope.using) as cursor:
+            cursor.execute(_SELECT_CHECKPOINTS)
+            ranges: dict[str, list[tuple[int, int, int]]] = {}
+            for subscription, low, high, position in cursor:
+                ranges.setdefault(subscription, []).append((low, high, position))
+            cursor.execute(_SELECT_POSITION)
+            (head,) = cursor.fetchone() or (0,)
+            cursor.execute(_COUNT_PARKED)
+            for subscription, keys, events in cursor:
+                self.counts[f"{subscription}: parked keys"] = keys
+                self.counts[f"{subscription}: parked events"] = events
+        for subscription, found in ranges.items():
+            self.examined += len(found)
+            yield from _range_differences(subscription, found, head)
+
+
+def _head_differences(
+    position: int | None,
+    sequenced_at: datetime | None,
+    last_position: int | None,
+    last_sequenced_at: datetime | None,
+) -> Iterator[Difference]:
+    if position is None or sequenced_at is None:
+        yield Difference(field="head", expected=PRESENT, actual=MISSING)
+        return
+    if position != (last_position or 0):
+        yield Difference(field="head position", expected=shown(last_position or 0), actual=shown(position))
+    if last_sequenced_at is not None and sequenced_at < last_sequenced_at:
+        expected = f"not before {shown(last_sequenced_at)}"
+        yield Difference(field="head sequenced_at", expected=expected, actual=shown(sequenced_at))
+
+
+def _read_log(scope: Scope, *, after: _Entry) -> list[_Entry]:
+    with one_moment(using=scope.using) as cursor:
+        parameters = [after.position, after.position, after.event_id, scope.position, _PAGE]
+        cursor.execute(_SELECT_LOG, parameters)
+        return [_Entry(*row) for row in cursor]
+
+
+def _entry_differences(before: _Entry, entry: _Entry) -> Iterator[Difference]:
+    if entry.position == before.position:
+        yield Difference(
+            position=entry.position,
+            field="entries",
+            expected=f"event {before.event_id} alone",
+            actual=f"event {entry.event_id} too",
+        )
+    elif entry.position > before.position + 1:
+        yield _gap(before.position, entry.position)
+    if not entry.has_event:
+        yield Difference(position=entry.position, field=f"event {entry.event_id}", expected=PRESENT, actual=MISSING)
+    if entry.sequenced_at < before.sequenced_at:
+        yield Difference(
+            position=entry.position,
+            field="sequenced_at",
+            expected=f"not before {shown(before.sequenced_at)}",
+            actual=shown(entry.sequenced_at),
+        )
+
+
+def _gap(last: int, following: int) -> Difference:
+    missing = f"{last + 1}" if following == last + 2 else f"{last + 1} to {following - 1}"
+    return Difference(position=last + 1, field="position", expected=missing, actual=MISSING)
+
+
+def _range_differences(subscription: str, ranges: list[tuple[int, int, int]], head: int) -> Iterator[Difference]:
+    following = 0
+    for low, high, position in ranges:
+        if low != following:
+            yield Difference(
+                field=f"{subscription}: first bucket of a range", expected=shown(following), actual=shown(low)
+            )
+        following = high + 1
+        if position > head:
+            expected = f"at most {head}"
+            field = f"{subscription}: position of buckets {low} to {high}"
+            yield Difference(field=field, expected=expected, actual=shown(position))
+    if following != BUCKETS:
+        yield Difference(field=f"{subscription}: last bucket", expected=shown(BUCKETS - 1), actual=shown(following - 1))

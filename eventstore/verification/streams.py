@@ -1,0 +1,136 @@
+"""Checks each stream as such: its versions and times, its place in the log, and that its events can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from eventstore.buckets import bucket_of
+from eventstore.verification.findings import Difference, Scope, shown
+from eventstore.verification.walking import Chunk, Found, Segment, Stored, StreamCheck
+
+
+class StreamsCheck(StreamCheck):
+    """Compares each event with the one before it in its stream."""
+
+    name = "streams"
+    unit = "events"
+    proves = "The versions of a stream run from 1 without gap or repetition, of one type, and its times never decrease."
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._before: Stored | None = None
+
+    def compare(self, chunk: Chunk, found: Found) -> Iterator[Difference]:
+        """Everything that differs in this chunk."""
+        for segment in chunk.segments:
+            if segment.begins:
+                self._before = None
+            for event in segment.events:
+                yield from _order_differences(segment, self._before, event)
+                self._before = event
+            self.examined += len(segment.events)
+
+
+class SequencingCheck(StreamCheck):
+    """Looks at where each event stands in log and outbox."""
+
+    name = "sequencing"
+    unit = "events"
+    proves = "Each event is in the log or the outbox, exactly once, in the order of its stream and in its buckets."
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last_position = 0
+        self._waiting_version: int | None = None
+        self._scope: Scope | None = None
+
+    def begin(self, scope: Scope) -> Iterator[Difference]:
+        """Remembers what routes there are."""
+        self._scope = scope
+        return iter(())
+
+    def compare(self, chunk: Chunk, found: Found) -> Iterator[Difference]:
+        """Everything that differs in this chunk."""
+        for segment in chunk.segments:
+            if segment.begins:
+                self._last_position, self._waiting_version = 0, None
+            for event in segment.events:
+                yield from _place_differences(segment, event)
+                yield from self._position_differences(segment, event)
+                yield from self._bucket_differences(segment, event)
+            self.examined += len(segment.events)
+
+    def _position_differences(self, segment: Segment, event: Stored) -> Iterator[Difference]:
+        if event.waits:
+            self.counts["waiting in the outbox"] += 1
+            self._waiting_version = event.row.version
+        if event.position is None:
+            return
+        if event.position <= self._last_position:
+            yield _difference(segment, event, "position", f"after {self._last_position}", event.position)
+        if self._waiting_version is not None and not event.waits:
+            expected = f"none while version {self._waiting_version} waits in the outbox"
+            yield _difference(segment, event, "position", expected, event.position)
+        self._last_position = max(self._last_position, event.position)
+
+    def _bucket_differences(self, segment: Segment, event: Stored) -> Iterator[Difference]:
+        if not event.waits and event.position is None:
+            return
+        stream_bucket = bucket_of(event.row.stream_id)
+        if event.stream_bucket != stream_bucket:
+            yield _difference(segment, event, "stream_bucket", stream_bucket, event.stream_bucket)
+        if event.recorded is None or self._scope is None:
+            return
+        route = self._scope.subscriptions.route_of(event.recorded.data)
+        route_bucket = None if route is None else bucket_of(route)
+        if event.route_bucket != route_bucket:
+            yield _difference(segment, event, "route_bucket", route_bucket, event.route_bucket)
+
+
+class ReadableCheck(StreamCheck):
+    """Decodes each event, and unseals its personal fields unless the person was erased."""
+
+    name = "events"
+    unit = "events"
+    proves = "This program knows the type of each event and can read it."
+
+    def compare(self, chunk: Chunk, found: Found) -> Iterator[Difference]:
+        """Everything that differs in this chunk."""
+        for segment in chunk.segments:
+            self.examined += len(segment.events)
+            for event in segment.events:
+                if event.recorded is None:
+                    expected = f"a readable {event.row.event_type}"
+                    yield _difference(segment, event, "data", expected, event.unreadable)
+
+
+def _order_differences(segment: Segment, before: Stored | None, event: Stored) -> Iterator[Difference]:
+    version = 1 if before is None else before.row.version + 1
+    if event.row.version != version:
+        yield _difference(segment, event, "version", version, event.row.version)
+    if before is None:
+        return
+    if event.row.stream_type != before.row.stream_type:
+        yield _difference(segment, event, "stream_type", before.row.stream_type, event.row.stream_type)
+    if event.row.recorded_at < before.row.recorded_at:
+        expected = f"not before {shown(before.row.recorded_at)}"
+        yield _difference(segment, event, "recorded_at", expected, event.row.recorded_at)
+
+
+def _place_differences(segment: Segment, event: Stored) -> Iterator[Difference]:
+    places = [f"position {position}" for position in event.positions] + ["the outbox"] * event.waits
+    if len(places) != 1:
+        yield _difference(
+            segment, event, "place", "one, in the log or in the outbox", " and ".join(places) or "in neither"
+        )
+
+
+def _difference(segment: Segment, event: Stored, field: str, expected: object, actual: object) -> Difference:
+    return Difference(
+        stream=segment.name,
+        version=event.row.version,
+        position=event.position,
+        field=field,
+        expected=shown(expected),
+        actual=shown(actual),
+    )

@@ -1,0 +1,257 @@
+"""Reads the store stream by stream, once for all checks that need it, beside what else is kept about each stream.
+
+The order is that of (stream, version). One chunk is what one short transaction sees at one moment: the next events,
+and of every table that a check compares them with the rows of the same span of streams and versions. So whatever is in
+a table and belongs to no event is met as well, and nothing is read twice. Invariant: every event and row that was
+there at the start is in exactly one chunk, whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Final, NamedTuple, TypeVar
+from uuid import UUID
+
+from django.db import DatabaseError, InterfaceError
+from psycopg import sql
+
+from eventstore.events import RecordedEvent
+from eventstore.registry import EventRegistry
+from eventstore.rows import EventRow, decode_rows
+from eventstore.verification.findings import Check, Difference, Scope
+from eventstore.verification.reading import one_moment
+
+CHUNK_EVENTS: Final = 2_000
+ANY_VERSION: Final = 2**31 - 1
+"""After every version of a stream: where a table's row of the whole stream stands."""
+
+# The next events, and where each is: in the log, in the outbox, in neither or in both.
+_SELECT_EVENTS = """
+SELECT l.position, e.event_id, e.stream_type, e.stream_id, e.version, e.event_type, e.schema_version, e.data,
+    e.metadata, e.recorded_at, e.id, o.event_id IS NOT NULL, COALESCE(l.stream_bucket, o.stream_bucket),
+    COALESCE(l.route_bucket, o.route_bucket)
+FROM (
+    SELECT * FROM eventstore_event WHERE (stream_id, version) > (%s, %s) ORDER BY stream_id, version LIMIT %s
+) AS e
+LEFT JOIN eventstore_log l ON l.event_id = e.id
+LEFT JOIN eventstore_outbox o ON o.event_id = e.id
+ORDER BY e.stream_id, e.version, e.id, l.position
+"""
+
+T = TypeVar("T")
+
+
+class Slot(NamedTuple):
+    """A place in the order of the walk."""
+
+    stream_id: UUID
+    version: int
+
+
+START: Final = Slot(UUID(int=0), -(2**31))
+END: Final = Slot(UUID(int=2**128 - 1), ANY_VERSION)
+
+
+class Stored(NamedTuple):
+    """An event as it stands in the tables."""
+
+    slot: Slot
+    row: EventRow
+    recorded: RecordedEvent[Any] | None  # None: this program cannot read it
+    unreadable: str  # why
+    positions: tuple[int, ...]  # in the log; one, unless it still waits in the outbox or something is wrong
+    waits: bool  # in the outbox
+    stream_bucket: int | None
+    route_bucket: int | None
+
+    @property
+    def position(self) -> int | None:
+        """Its place in the log."""
+        return self.positions[0] if self.positions else None
+
+
+class Segment(NamedTuple):
+    """Consecutive events of one stream: all of them, unless the stream is longer than a chunk."""
+
+    stream_id: UUID
+    stream_type: str
+    events: Sequence[Stored]
+    begins: bool  # with the stream's first event
+    ends: bool  # with its last as of this moment
+
+    @property
+    def name(self) -> str:
+        """How a difference names the stream."""
+        return f"{self.stream_type}/{self.stream_id}"
+
+
+class Span(NamedTuple):
+    """A part of the order of the walk."""
+
+    after: Slot
+    until: Slot  # inclusive
+
+
+class Chunk(NamedTuple):
+    """What was seen at one moment. A stream that was cut off is in the next chunk again, if only to end there."""
+
+    segments: Sequence[Segment]
+    span: Span
+
+    @property
+    def cut_off(self) -> UUID | None:
+        """The stream that goes on in the next chunk."""
+        return None if self.span.until.version == ANY_VERSION else self.span.until.stream_id
+
+
+class Found(NamedTuple):
+    """What a check has read beside the events."""
+
+    rows: Sequence[tuple[Slot, Any]] = ()
+    context: Any = None
+
+
+class StreamCheck(Check):
+    """A check that looks at every stream.
+
+    It is handed chunk after chunk. What it must remember of a stream that was cut off it keeps itself.
+    """
+
+    def begin(self, scope: Scope) -> Iterator[Difference]:
+        """Prepares; what differs already then."""
+        return iter(())
+
+    def tables(self) -> Sequence[tuple[str, str]]:
+        """The tables it reads that a replay might swap, by schema and name."""
+        return ()
+
+    def read(self, cursor: Any, span: Span, limit: int) -> Found:
+        """At most `limit` rows of the span, in order; rows of whole streams include that of a stream cut off."""
+        return Found()
+
+    def compare(self, chunk: Chunk, found: Found) -> Iterator[Difference]:
+        """Everything that differs in this chunk, which is read and no longer held in a transaction."""
+        return iter(())
+
+    def finish(self, scope: Scope) -> Iterator[Difference]:
+        """What shows only when all streams were seen."""
+        return iter(())
+
+
+def walk(
+    scope: Scope, checks: Sequence[StreamCheck], *, events: int = CHUNK_EVENTS
+) -> Iterator[tuple[Check, Difference]]:
+    """Hands every stream to the checks, `events` at a time; what differs, by check."""
+    for check in checks:
+        for difference in check.begin(scope):
+            yield check, difference
+    after, unfinished, seen = START, None, 0
+    while after != END:
+        chunk, found = _read(scope, checks, after, unfinished, events)
+        for check, rows in found.items():
+            for difference in check.compare(chunk, rows):
+                yield check, difference
+        after = chunk.span.until
+        unfinished = next((segment for segment in chunk.segments[-1:] if not segment.ends), None)
+        seen += sum(len(segment.events) for segment in chunk.segments)
+        scope.progress("streams", done=seen, total=max(seen, scope.position))
+    for check in checks:
+        for difference in check.finish(scope):
+            yield check, difference
+
+
+def _read(
+    scope: Scope, checks: Sequence[StreamCheck], after: Slot, unfinished: Segment | None, limit: int
+) -> tuple[Chunk, Mapping[StreamCheck, Found]]:
+    """The next chunk, and what each check has read for it."""
+    # Sorted as a replay's swap locks them: each would wait for the other for ever.
+    names = sorted({name for check in checks for name in check.tables()})
+    tables = [sql.Identifier(schema, name) for schema, name in names]
+    with one_moment(using=scope.using, tables=tables) as cursor:
+        cursor.execute(_SELECT_EVENTS, [*after, limit])
+        rows = [(Slot(row[3], row[4]), row) for row in cursor]
+        events, until = _whole_slots(rows, limit)
+        found = {}
+        for check in checks:
+            read = check.read(cursor, Span(after, until), 2 * limit)
+            kept, upto = _whole_slots(read.rows, 2 * limit)
+            found[check] = Found(kept, read.context)
+            until = min(until, upto)
+        span = Span(after, until)
+        stored = _decode(_within(events, span), registry=scope.registry, using=scope.using)
+    found = {check: Found(_within(read.rows, span), read.context) for check, read in found.items()}
+    return Chunk(_segments(stored, span, unfinished), span), found
+
+
+def _whole_slots(rows: Sequence[tuple[Slot, T]], limit: int) -> tuple[Sequence[tuple[Slot, T]], Slot]:
+    """The rows whose slot was surely read as a whole, and up to where all rows are known."""
+    if len(rows) < limit:
+        return rows, END
+    last = rows[-1][0]
+    whole = [row for row in rows if row[0] != last] or rows
+    return whole, whole[-1][0]
+
+
+def _within(rows: Sequence[tuple[Slot, T]], span: Span) -> list[tuple[Slot, T]]:
+    """The rows of the span, and the whole stream's row of the stream that it cuts off."""
+    peek = Slot(span.until.stream_id, ANY_VERSION)
+    return [row for row in rows if row[0] <= span.until or row[0] == peek]
+
+
+def _decode(rows: Sequence[tuple[Slot, Any]], *, registry: EventRegistry, using: str) -> list[Stored]:
+    """The events, with more than one position where the log holds one more than once."""
+    stored = []
+    by_id = [list(group) for _, group in groupby(rows, key=lambda row: row[1][10])]
+    events = [EventRow(*group[0][1][:10]) for group in by_id]
+    decoded = decode_each(events, registry=registry, using=using)
+    for group, row, (recorded, unreadable) in zip(by_id, events, decoded, strict=True):
+        slot, columns = group[0]
+        stored.append(
+            Stored(
+                slot=slot,
+                row=row,
+                recorded=recorded,
+                unreadable=unreadable,
+                positions=tuple(found[0] for _, found in group if found[0] is not None),
+                waits=columns[11],
+                stream_bucket=columns[12],
+                route_bucket=columns[13],
+            )
+        )
+    return stored
+
+
+def decode_each(
+    rows: Sequence[EventRow], *, registry: EventRegistry, using: str
+) -> list[tuple[RecordedEvent[Any] | None, str]]:
+    """Each event, or why it cannot be read; a database error is raised."""
+    try:
+        return [(recorded, "") for recorded in decode_rows(rows, registry=registry, using=using)]
+    except Exception as error:
+        if isinstance(error, DatabaseError | InterfaceError):  # nothing that the event could help
+            raise
+        if len(rows) == 1:
+            return [(None, f"{type(error).__name__}: {error}".rstrip(": "))]
+    half = len(rows) // 2
+    return [
+        *decode_each(rows[:half], registry=registry, using=using),
+        *decode_each(rows[half:], registry=registry, using=using),
+    ]
+
+
+def _segments(stored: Sequence[Stored], span: Span, unfinished: Segment | None) -> list[Segment]:
+    """The events by stream; a stream that was cut off before comes first, even when nothing of it is left."""
+    grouped: dict[UUID, list[Stored]] = {} if unfinished is None else {unfinished.stream_id: []}
+    for event in stored:
+        grouped.setdefault(event.row.stream_id, []).append(event)
+    return [
+        Segment(
+            stream_id=stream_id,
+            stream_type=events[0].row.stream_type if events else unfinished.stream_type if unfinished else "",
+            events=events,
+            begins=unfinished is None or stream_id != unfinished.stream_id,
+            ends=span.until >= Slot(stream_id, ANY_VERSION),
+        )
+        for stream_id, events in grouped.items()
+    ]
