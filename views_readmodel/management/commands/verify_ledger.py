@@ -1,0 +1,122 @@
+"""`manage.py verify_ledger`: recomputes from the events all that can be recomputed, and names what differs."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, Final, TextIO
+
+import msgspec
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+
+from eventstore.progress import progress
+from eventstore.verification.findings import Difference, Finding, Report
+from eventstore.verification.running import NAMED_DIFFERENCES, verify
+from views_readmodel.verification.checks import AGGREGATES, ledger_checks
+
+DIFFERS: Final = 1
+CANNOT_TELL: Final = 2
+
+
+class Command(BaseCommand):
+    """Check the ledger."""
+
+    help = (
+        "Checks the log, every stream, balance, transfer, read model and snapshot against the events, up to where the"
+        " log ends now; the bank may go on working. Changes nothing. Exits with 1 when anything differs, with 2 when it"
+        " could not be checked."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the form of the answer, and how much of it."""
+        parser.add_argument("--json", action="store_true", help="answer in JSON, on one line")
+        parser.add_argument(
+            "--limit",
+            type=int,
+            default=NAMED_DIFFERENCES,
+            help=f"how many differences of each check are named; the rest is counted ({NAMED_DIFFERENCES})",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Check, answer, and leave with what came of it."""
+        try:
+            with _Phases(sys.stderr) as told:
+                report = verify(ledger_checks(), aggregates=AGGREGATES, progress=told, limit=max(options["limit"], 0))
+        except DatabaseError as error:
+            raise CommandError(f"The ledger could not be checked: {error}", returncode=CANNOT_TELL) from error
+        if options["json"]:
+            self.stdout.write(as_json(report))
+        else:
+            for line in in_words(report):
+                self.stdout.write(line)
+        if not report.clean:
+            sys.exit(DIFFERS)
+
+
+def as_json(report: Report) -> str:
+    """The report for programs."""
+    return msgspec.json.encode({"clean": report.clean, **msgspec.to_builtins(report)}).decode()
+
+
+def in_words(report: Report) -> Iterator[str]:
+    """The report for people."""
+    for finding in report.findings:
+        yield from _finding_in_words(finding)
+    differences = sum(finding.differences for finding in report.findings)
+    yield f"Checked up to position {report.position} in {report.seconds:.1f} s."
+    yield "Nothing differs." if report.clean else f"{differences} differences."
+
+
+def _finding_in_words(finding: Finding) -> Iterator[str]:
+    verdict = "ok" if not finding.differences else f"DIFFERS {finding.differences} times"
+    yield f"{finding.name}: {verdict} ({finding.examined} {finding.unit})"
+    yield f"    {finding.proves}"
+    for kind, count in finding.counts.items():
+        yield f"    {kind}: {count}"
+    for remark in finding.remarks:
+        yield f"    note: {remark}"
+    for difference in finding.named:
+        yield f"  - {_difference_in_words(difference)}"
+    unnamed = finding.differences - len(finding.named)
+    if unnamed:
+        yield f"  - and {unnamed} more"
+
+
+def _difference_in_words(difference: Difference) -> str:
+    places = [
+        difference.stream,
+        "" if difference.version is None else f"version {difference.version}",
+        "" if difference.position is None else f"position {difference.position}",
+    ]
+    place = ", ".join(filter(None, places))
+    what = f"{difference.field}: expected {difference.expected}, found {difference.actual}"
+    return f"{place}: {what}" if place else what
+
+
+class _Phases:
+    """Shows one phase of the work after the other."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._open = ExitStack()
+        self._phase = ""
+        self._done = 0
+
+    def __enter__(self) -> _Phases:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._open.close()
+
+    def __call__(self, phase: str, *, done: int, total: int) -> None:
+        """Shows how far the phase is."""
+        if phase != self._phase:
+            self._open.close()
+            shown = progress(title=f"Checking {phase}", total=total, stream=self._stream)
+            self._advance = self._open.enter_context(shown)
+            self._phase, self._done = phase, 0
+        self._advance(done - self._done)
+        self._done = done

@@ -1,0 +1,33 @@
+"""All checks of the ledger, in the order in which they are reported. Start reading here."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from accounts.domain.account import ACCOUNT
+from accounts.domain.customer import CUSTOMER
+from eventstore.aggregates import Aggregate
+from eventstore.verification.findings import Check
+from eventstore.verification.running import store_checks
+from transfers.domain.transfer import MONEY_TRANSFER
+from views_readmodel.verification.balances import BalancesCheck
+from views_readmodel.verification.conservation import ConservationCheck
+from views_readmodel.verification.read_models import read_model_checks
+from views_readmodel.verification.reversals import ReversalsCheck
+from views_readmodel.verification.transfers import TransfersCheck
+
+AGGREGATES: Final[tuple[Aggregate[Any], ...]] = (ACCOUNT, CUSTOMER, MONEY_TRANSFER)
+"""Whose streams are folded."""
+
+
+def ledger_checks() -> list[Check]:
+    """Every check, new: what a check has seen it keeps."""
+    transfers = TransfersCheck()
+    return [
+        *store_checks(),
+        BalancesCheck(),
+        ReversalsCheck(),
+        transfers,
+        ConservationCheck(transfers),
+        *read_model_checks(),
+    ]
