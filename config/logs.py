@@ -4,12 +4,23 @@ Invariant: logs of structlog and of the standard library leave through one forma
 request's context. Imported by settings alone.
 """
 
+import logging
 from typing import Any
 
 import structlog
 from django.core.exceptions import ImproperlyConfigured
 
 QUIET_PATHS = ("GET /health/", "GET /static/")
+
+
+class FirstLineOnly(logging.Filter):
+    """Keeps a message's first line and no traceback: while its broker is away, beat would write a page a second."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten the record; it is always passed on."""
+        record.msg, record.args = record.getMessage().partition("\n")[0], ()
+        record.exc_info = record.exc_text = record.stack_info = None
+        return True
 
 
 def logging_settings(*, format_name: str, level: str) -> dict[str, Any]:
@@ -46,13 +57,14 @@ def logging_settings(*, format_name: str, level: str) -> dict[str, Any]:
                 "foreign_pre_chain": shared,
             }
         },
+        "filters": {"brief": {"()": FirstLineOnly}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "daybook"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             # Requests are logged once, with their context, by django-structlog.
             "django.request": {"level": "ERROR"},
             "django.server": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
-            "celery.beat": {"level": "WARNING"},
+            "celery.beat": {"level": "WARNING", "filters": ["brief"]},
             "celery.worker.strategy": {"level": "WARNING"},
             "celery.app.trace": {"level": "WARNING"},
         },

@@ -54,9 +54,11 @@ except CredentialsUnreadable as error:
 SECRET_KEY = env.str("SECRET_KEY", default="")
 if not SECRET_KEY and DAYBOOK_EMBEDDED_POSTGRES and _credentials:
     SECRET_KEY = _credentials.secret_key
-elif not SECRET_KEY and (DAYBOOK_EMBEDDED_POSTGRES or DEBUG):
-    # Nothing was ever started here, or this is development: no signature has to outlive this process.
+elif not SECRET_KEY and DAYBOOK_EMBEDDED_POSTGRES:
+    # Nothing was ever started here: no signature has to outlive this process.
     SECRET_KEY = secrets.token_urlsafe(64)
+elif not SECRET_KEY and DEBUG:
+    SECRET_KEY = "only-for-development"  # noqa: S105 - every process of a developer's must have the same
 elif not SECRET_KEY:
     raise ImproperlyConfigured(
         "SECRET_KEY is not set. With DATABASE_URL set, give SECRET_KEY a long random value, for example the output of"

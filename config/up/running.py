@@ -169,8 +169,10 @@ def _answers(*, port: int) -> bool:
 
 @contextmanager
 def _signals_go_to(supervisor: Supervisor) -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and a closed terminal ask for an orderly stop."""
-    caught = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    """Let Ctrl-C, SIGTERM and a closed terminal (unless under nohup) ask for an orderly stop."""
+    caught = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        caught.remove(signal.SIGHUP)
     before = {number: signal.signal(number, supervisor.request_stop) for number in caught}
     try:
         yield
