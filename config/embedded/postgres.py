@@ -109,13 +109,17 @@ def wait_until_ready(*, home: Home, credentials: Credentials, process: "subproce
 
 
 def answers(*, home: Home, credentials: Credentials) -> bool:
-    """Whether the server answers a query now."""
+    """Whether the server answers a query now. Raises PostgresUnusable when it does not take our password."""
     if not _says_ready(home=home):  # asked earlier it would answer, but log each refusal
         return False
     try:
         with superuser_connection(home=home, credentials=credentials) as connection:
             connection.execute("SELECT 1")
-    except psycopg.OperationalError:
+    except psycopg.OperationalError as error:
+        if "password authentication failed" in str(error):
+            raise PostgresUnusable(
+                f"{home.credentials_file} does not belong to the data in {home.cluster_dir}; restore the file that does"
+            ) from error
         return False
     return True
 

@@ -86,6 +86,11 @@ def _start_servers(*, supervisor: Supervisor, home: Home, terminal: Terminal) ->
     """Start those of the two servers that are ours to start, and wait until they answer."""
     if not (settings.DAYBOOK_EMBEDDED_POSTGRES or settings.DAYBOOK_EMBEDDED_REDIS):
         return
+    if home.cluster_dir.exists() and not home.credentials_file.exists():
+        raise postgres.PostgresUnusable(
+            f"{home.credentials_file} is missing, and the data in {home.cluster_dir} cannot be opened without it:"
+            " restore it from a copy"
+        )
     credentials = load_or_create_credentials(path=home.credentials_file)
     programs = binaries.find_binaries(home=home)
     if home.service_user and not home.is_reachable:

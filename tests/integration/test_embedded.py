@@ -302,6 +302,14 @@ def test_a_cluster_of_another_version_is_refused_with_a_reason(folder: Path) -> 
         )
 
 
+def test_credentials_of_another_folder_are_told_at_once(folder: Path) -> None:
+    with (
+        postgres_of(folder) as (home, _, _),
+        pytest.raises(postgres.PostgresUnusable, match="does not belong to the data"),
+    ):
+        postgres.answers(home=home, credentials=Credentials())
+
+
 def test_a_stranger_s_socket_folder_is_refused(folder: Path) -> None:
     home = find_home(data_dir=folder)
     (folder / "elsewhere").mkdir()

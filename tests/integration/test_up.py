@@ -179,6 +179,17 @@ def test_a_port_in_use_is_named_and_nothing_is_started(folder: Path) -> None:
             assert daybook.family() == []
 
 
+def test_data_without_its_credentials_is_told_in_one_line_and_left_alone(folder: Path) -> None:
+    cluster = folder / "postgres"
+    cluster.mkdir()
+    (cluster / "PG_VERSION").write_text("18\n")
+    with Daybook(data_dir=folder) as daybook:
+        assert daybook.wait_for_end() == 1
+        assert any("credentials.json is missing" in line for line in daybook.lines)
+        assert daybook.family() == []
+    assert (cluster / "PG_VERSION").read_text() == "18\n"
+
+
 def test_it_runs_as_a_plain_user(folder: Path) -> None:
     with Daybook(data_dir=folder, prefix=_as_plain_user(folder)).ready() as daybook:
         assert _is_ready(daybook)
