@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -26,13 +26,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from accounts.domain.account import ACCOUNT
 from accounts.published.events import AccountOpened
 from accounts.published.money import MAX_AMOUNT_MINOR
 from eventstore.events import Event, RecordedEvent
 from eventstore.idempotency import IdempotencyKeyReused
 from eventstore.subscriptions.registry import subscriptions
-from tests.conftest import Database
 from tests.properties.expected_bank import ACCOUNT_EVENTS_BY_END, ANY_NUMBER, STATUS_AFTER, ExpectedBank
 from tests.properties.profile import examples
 from tests.properties.real_bank import ACTOR, RealBank
@@ -311,6 +309,7 @@ class Bank(RuleBasedStateMachine):
         self.nothing_is_parked_or_held()
         self.money_is_conserved()
         for transfer in self.expected.transfers.values():
+            assert transfer.status in ACCOUNT_EVENTS_BY_END, f"not final: {transfer.status}"
             assert transfer.account_events() == ACCOUNT_EVENTS_BY_END[transfer.status]
         self.read_models_show_what_was()
         accounts = self.real.accounts_shown(self.expected.accounts)
@@ -344,16 +343,6 @@ class Bank(RuleBasedStateMachine):
 def _comparable(event: Event) -> Event:
     """The event as far as the model can know it."""
     return msgspec.structs.replace(event, number=ANY_NUMBER) if isinstance(event, AccountOpened) else event
-
-
-@pytest.fixture
-def small_bank(fresh_database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A bank whose accounts fill up soon and are snapshotted often, so that short examples meet both."""
-    monkeypatch.setattr("accounts.domain.account.MAX_BALANCE_MINOR", MAX_BALANCE)
-    usual = ACCOUNT.snapshot_every
-    msgspec.structs.force_setattr(ACCOUNT, "snapshot_every", 3)
-    yield
-    msgspec.structs.force_setattr(ACCOUNT, "snapshot_every", usual)
 
 
 def test_it_does_what_the_model_says_whatever_happens(small_bank: None) -> None:
