@@ -115,9 +115,8 @@ def _advance(due: checkpoints.Due, store: EventStore, batch_size: int | None) ->
 
 def _retry_parked(store: EventStore) -> bool:
     """Retries the parked keys whose time has come; answers whether any is free again."""
-    ids = [subscription.id for subscription in store.subscriptions.all()]
     freed = False
-    for key in parking.due_keys(ids, limit=RETRIED_KEYS, using=store.using):
+    for key in parking.due_keys(store.subscriptions.all(), limit=RETRIED_KEYS, using=store.using):
         subscription = store.subscriptions.get(key.subscription)
         if subscription is not None:
             freed |= parking.retry(key.id, subscription, store=store) is parking.Retry.FREED

@@ -22,7 +22,7 @@ from eventstore.rows import EventRow, decode_rows
 from eventstore.store import EventStore, LostRace, Unit
 from eventstore.subscriptions.handling import executions_of, handle, key_of
 from eventstore.subscriptions.reading import read_one
-from eventstore.subscriptions.registry import Reactor, Subscription
+from eventstore.subscriptions.registry import Projection, Reactor, Subscription
 
 _log = structlog.get_logger(__name__)
 
@@ -50,12 +50,16 @@ FROM unnest(%s::bigint[], %s::bigint[]) AS row (parked_key_id, position)
 ON CONFLICT (subscription, position) DO NOTHING
 """
 
-# Keys whose time has come, of subscriptions that no operator has paused.
+# Keys whose time has come, of subscriptions that no operator has paused, and whose tables are of this version.
 _SELECT_DUE = """
-SELECT k.id, k.subscription FROM eventstore_parked_key k
-WHERE k.next_attempt_at <= clock_timestamp() AND k.subscription = ANY(%s)
+SELECT k.id, k.subscription
+FROM eventstore_parked_key k
+JOIN unnest(%s::text[], %s::integer[]) AS wanted (subscription, projection_version) USING (subscription)
+WHERE k.next_attempt_at <= clock_timestamp()
     AND NOT EXISTS (
-        SELECT FROM eventstore_checkpoint c WHERE c.subscription = k.subscription AND c.status = 'paused'
+        SELECT FROM eventstore_checkpoint c
+        WHERE c.subscription = k.subscription
+            AND (c.status = 'paused' OR c.projection_version <> wanted.projection_version)
     )
 ORDER BY k.next_attempt_at LIMIT %s
 """
@@ -148,10 +152,11 @@ def park(cursor: Any, subscription: Subscription, row: EventRow, *, error: str, 
     )
 
 
-def due_keys(subscription_ids: Collection[str], *, limit: int, using: str) -> list[DueKey]:
+def due_keys(subscriptions: Collection[Subscription], *, limit: int, using: str) -> list[DueKey]:
     """Parked keys whose time has come, the longest overdue first."""
+    versions = [found.version if isinstance(found, Projection) else None for found in subscriptions]
     with connections[using].cursor() as cursor:
-        cursor.execute(_SELECT_DUE, [list(subscription_ids), limit])
+        cursor.execute(_SELECT_DUE, [[found.id for found in subscriptions], versions, limit])
         return [DueKey(*row) for row in cursor]
 
 

@@ -33,7 +33,7 @@ BATCH_ATTEMPTS: Final = 2
 ALONE_ATTEMPTS: Final = 3
 """How often an event may end without a result, alone, before it is parked."""
 RACES: Final = 5
-"""How often a batch that lost a race is begun anew at once."""
+"""How often a batch that lost a race is begun anew at once; one that loses each time has failed like any other."""
 HOLD_SECONDS: Final = 1.0
 HOLD_PROGRAM_SECONDS: Final = 5.0
 """How long a checkpoint is held for what only another program or other settings can mend."""
@@ -113,10 +113,13 @@ def _transact(
     for race in range(1, RACES + 1):
         try:
             return _handle_next(checkpoint_id, subscription, store, limit, skip_known=skip_known)
+        except _BatchFailed as failed:
+            if isinstance(failed.cause, LostRace):
+                cache.evict(failed.cause.keys)
+            if race == RACES or not isinstance(failed.cause, StreamConflict):
+                raise
         except Exception as error:
-            if isinstance(error, LostRace):
-                cache.evict(error.keys)
-            if race == RACES or not (isinstance(error, StreamConflict) or is_lost_race(error)):
+            if race == RACES or not is_lost_race(error):
                 raise
     raise AssertionError("unreachable")
 
@@ -185,7 +188,7 @@ def _park_next(
 
 
 def _is_passing(error: Exception) -> bool:
-    return isinstance(error, _NOT_ITS_FAULT | StreamConflict | StreamBusy) or is_passing(error)
+    return isinstance(error, _NOT_ITS_FAULT | StreamBusy) or is_passing(error)
 
 
 def _hold(checkpoint_id: int, subscription: Subscription, error: Exception, *, using: str) -> None:
