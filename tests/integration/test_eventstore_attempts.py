@@ -1,0 +1,149 @@
+"""A handler that kills its process: its batch is gone through one event at a time, and what died alone is parked."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psycopg
+import pytest
+
+from eventstore.events import RecordedEvent
+from eventstore.subscriptions import checkpoints
+from eventstore.subscriptions.registry import SubscriptionRegistry, handles
+from eventstore.subscriptions.runner import Progress, advance
+from tests.integration.shops import POISON, Shop, in_process, make_due, note, notes, parked, rows, value, watching
+from tests.shopping_cart import facts
+
+pytestmark = pytest.mark.usefixtures("shop_database")
+
+Added = RecordedEvent[facts.ItemAdded]
+EXIT = 9
+
+
+def _note_or_die(recorded: Added) -> None:
+    """Writes the item down; the poisoned one ends the process, as a segmentation fault or a lack of memory does."""
+    if recorded.data.sku == POISON:
+        os._exit(EXIT)
+    note(recorded)
+
+
+def _fill(*skus: str) -> None:
+    for sku in skus:
+        shop = Shop()
+        shop.add(shop.open(), sku)
+
+
+def _careful() -> bool:
+    return bool(value("SELECT COALESCE(careful_until > position, false) FROM eventstore_checkpoint"))
+
+
+def test_what_killed_its_process_three_times_alone_is_parked_and_everything_else_goes_on() -> None:
+    _fill("a", "b", POISON, "c", "d")
+    exits, handled, careful = [], [], []
+    for _ in range(12):
+        exits.append(in_process(Shop(watching(_note_or_die)).drain))
+        handled.append(len(notes()))
+        careful.append(_careful())
+        make_due()
+        if exits[-1] == 0:
+            break
+    # Twice as a batch, of which nothing stays; then one at a time, which gets as far as the culprit; then it is alone.
+    assert exits == [EXIT] * 5 + [0]
+    assert handled == [0, 0, 2, 2, 2, 4]
+    assert careful == [False, False, True, True, True, False]
+    assert notes() == ["a", "b", "c", "d"]
+    assert [position for _, _, position in parked()] == [6]
+    assert "the process died or was stopped" in value("SELECT error FROM eventstore_parked_key")
+    assert rows("SELECT position, attempts FROM eventstore_checkpoint") == [(10, 0)]
+
+
+def test_other_subscriptions_go_on_while_one_dies_again_and_again() -> None:
+    registry = SubscriptionRegistry()
+
+    @registry.subscriber(id="deadly")
+    class Deadly:
+        @handles(facts.ItemAdded)
+        def added(self, recorded: Added) -> None:
+            os._exit(EXIT)
+
+    @registry.subscriber(id="healthy")
+    class Healthy:
+        @handles(facts.ItemAdded)
+        def added(self, recorded: Added) -> None:
+            note(recorded)
+
+    _fill("a", "b")
+    for _ in range(2):  # the first dies in "deadly"; the second finds that being tried, and goes on to "healthy"
+        in_process(Shop(registry).drain)
+    assert notes() == ["a", "b"]
+    assert value("SELECT attempts FROM eventstore_checkpoint WHERE subscription = 'deadly'") >= 1
+
+
+def test_an_attempt_is_counted_before_it_is_made_and_forgotten_with_its_success() -> None:
+    seen: list[int] = []
+
+    def look(recorded: Added) -> None:
+        seen.append(value("SELECT attempts FROM eventstore_checkpoint"))
+
+    _fill("a", "b")
+    assert Shop(watching(look)).drain()
+    assert seen == [1, 1]
+    assert value("SELECT attempts FROM eventstore_checkpoint") == 0
+
+
+def test_a_worker_that_was_only_stopped_leaves_no_trace_once_another_goes_on() -> None:
+    _fill("a", "b", "c")
+
+    def stop_myself(recorded: Added) -> None:
+        if recorded.data.sku == "b":
+            os.kill(os.getpid(), signal.SIGKILL)
+        note(recorded)
+
+    assert in_process(Shop(watching(stop_myself)).drain) == -signal.SIGKILL
+    make_due()
+    assert Shop(watching(note)).drain()
+    assert notes() == ["a", "b", "c"]
+    assert parked() == []
+    assert not _careful()
+
+
+def test_workers_that_meet_on_a_checkpoint_are_not_taken_for_deaths() -> None:
+    _fill("a")
+    shop = Shop(watching(note))
+    assert shop.drain()
+    _fill("b")
+    checkpoint_id = value("SELECT id FROM eventstore_checkpoint")
+    first = checkpoints.stamp(checkpoint_id, using="default")
+    assert first is not None
+    assert first.attempts == 1
+    # It is about to lock: whoever comes now is too late, not the second witness of a death.
+    assert checkpoints.stamp(checkpoint_id, using="default") is None
+    rows("UPDATE eventstore_checkpoint SET attempted_at = attempted_at - interval '2 seconds'")
+    second = checkpoints.stamp(checkpoint_id, using="default")
+    assert second is not None
+    assert second.attempts == 2
+
+
+def test_an_event_is_not_parked_for_the_one_before_it_that_somebody_has_handled_meanwhile(
+    app: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _fill("a", "b")
+    shop = Shop(watching(note))
+    assert shop.drain()
+    (watcher,) = shop.store.subscriptions.all()
+    checkpoint_id = value("SELECT id FROM eventstore_checkpoint")
+    # Three deaths are counted at "a"; just after this worker has counted, another handles "a" all the same.
+    rows("UPDATE eventstore_checkpoint SET position = 1, careful_until = 4, attempts = 3")
+    make_due()
+    count = checkpoints.stamp
+
+    def count_and_be_overtaken(checkpoint_id: int, *, using: str) -> checkpoints.Stamp | None:
+        stamp = count(checkpoint_id, using=using)
+        app.execute("UPDATE eventstore_checkpoint SET position = 2, attempts = 0")
+        return stamp
+
+    monkeypatch.setattr(checkpoints, "stamp", count_and_be_overtaken)
+    assert advance(checkpoint_id, watcher, store=shop.store) is Progress.MOVED
+    assert value("SELECT position FROM eventstore_checkpoint") == 2
+    assert parked() == []
