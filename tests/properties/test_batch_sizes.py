@@ -140,7 +140,7 @@ def ids(monkeypatch: pytest.MonkeyPatch) -> Ids:
 
 
 @given(script=SCRIPTS)
-@examples(10)
+@examples(6)
 def test_it_records_the_same_however_it_is_dispatched(
     databases: Databases, ids: Ids, limited_balances: None, script: list[list[Command]]
 ) -> None:
