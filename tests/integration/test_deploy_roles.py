@@ -52,7 +52,7 @@ def _psql(servers: Servers, superuser: Login, script: str) -> None:
     program = binaries.find_binaries(home=find_home(data_dir=Path(servers.host).parent)).postgres.with_name("psql")
     variables = ["-v", f"owner_password={OWNER.password}", "-v", f"app_password={APP.password}"]
     url = servers.database_url(name="postgres", login=superuser)
-    command = [program, "--no-psqlrc", "--quiet", *variables, url]
+    command = [str(program), "--no-psqlrc", "--quiet", *variables, url]
     found = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
 
