@@ -77,7 +77,9 @@ def end_migration(*, plan: list[Any], using: str, **_: Any) -> None:
 
 
 def _take(cursor: Any) -> bool:
-    """Takes the lock if no replay runs. In this order: none can begin between the look and the lock."""
+    """Takes the lock if no replay runs. Looks first, or it would trip one up; looks again, for one may have begun."""
+    if _leases(cursor):
+        return False
     cursor.execute(_HOLD_OFF_REPLAYS, [ADVISORY_CLASS, _LOCK])
     if not cursor.fetchone()[0]:
         return False

@@ -351,6 +351,7 @@ def _swap(builder: _Builder) -> tuple[int, int]:
         cursor.execute(_LOCK_LIVE_PARKED, [projection.id])
         parked_keys = _count_parked(cursor, shadow)
         cursor.execute(_SET_LOCK_TIMEOUT, [f"{READERS_WAIT_MS}ms"])
+        drop_tables(cursor, projection, schema=old_schema(projection))
         _replace_parked(cursor, shadow)
         _move_tables(cursor, projection)
         cursor.execute(_MOVE_LIVE, [window.until, projection.version, projection.id])

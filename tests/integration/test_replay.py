@@ -1,0 +1,462 @@
+"""Replays: the same rows as live, beside writers and readers, interrupted, doubled, and refused where they must be."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from django.db import connection, connections, transaction
+from msgspec.structs import replace
+
+from accounts.published.events import AccountOpened
+from eventstore import replay, shadow
+from eventstore.appending import NewEvent, append
+from eventstore.events import Event, RecordedEvent
+from eventstore.ids import new_id
+from eventstore.metadata import Metadata
+from eventstore.registry import EventRegistry, UnknownEventType
+from eventstore.replay import Progress, Rebuilt
+from eventstore.shadow import ReplayInProgress, Shadow
+from eventstore.store import EventStore
+from eventstore.subscriptions.registry import Projection, SubscriptionRegistry, subscriptions
+from tests.conftest import Database
+from tests.integration.history import History, dispatch, sequence, store_of
+from tests.integration.test_projections import contents
+from views_readmodel import queries
+
+INDEXES = """
+SELECT tablename, indexname, replace(indexdef, schemaname, '') FROM pg_indexes
+WHERE schemaname = 'readmodel' ORDER BY 1, 2
+"""
+TABLES = """
+SELECT c.relname, c.relowner, c.reloptions, obj_description(c.oid) FROM pg_class c
+WHERE c.relnamespace = 'readmodel'::regnamespace AND c.relkind = 'r' ORDER BY 1
+"""
+LEFT_OVER = "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('readmodel_shadow', 'readmodel_old')"
+
+
+def projection(id: str = "views.accounts") -> Projection:
+    found = subscriptions.get(id)
+    assert isinstance(found, Projection)
+    return found
+
+
+def rebuild_all(**options: Any) -> list[Rebuilt]:
+    store = store_of()
+    return [replay.rebuild(found, store=store, **options) for found in store.subscriptions.projections()]
+
+
+def query(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, list(parameters))
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found
+
+
+@contextmanager
+def elsewhere(work: Callable[[], object]) -> Iterator[list[BaseException]]:
+    """Does the work again and again in a thread of its own while the block runs; gives what it raised."""
+    failures: list[BaseException] = []
+    over = threading.Event()
+
+    def run() -> None:
+        try:
+            while not over.is_set():
+                work()
+        except BaseException as failure:  # noqa: BLE001 - the test looks at it
+            failures.append(failure)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield failures
+    finally:
+        over.set()
+        thread.join()
+
+
+class Spy:
+    """Stands in for a projection's handler."""
+
+    def __init__(self, inner: Any, before: Callable[[RecordedEvent[Any]], None]) -> None:
+        self._inner = inner
+        self._before = before
+
+    def project(self, events: Any, tables: Any) -> None:
+        for event in events:
+            self._before(event)
+        self._inner.project(events, tables)
+
+
+def failing_on(*accounts: UUID) -> Projection:
+    """The accounts' projection, which cannot open these accounts."""
+
+    def refuse(recorded: RecordedEvent[Any]) -> None:
+        if recorded.stream_id in accounts and isinstance(recorded.data, AccountOpened):
+            raise ValueError("no such luck")
+
+    healthy = projection()
+    return replace(healthy, handler=Spy(healthy.handler, refuse))
+
+
+@pytest.mark.usefixtures("fresh_database")
+@pytest.mark.parametrize("batch", [1, 7, 4_000])
+def test_it_builds_what_live_handling_built_row_by_row_whatever_the_size_of_the_batch(batch: int) -> None:
+    History().everything().write()
+    dispatch()
+    live = contents()
+    before = query(INDEXES), query(TABLES)
+    for _ in range(2):
+        rebuilt = rebuild_all(batch=batch)
+        assert [done.parked_keys for done in rebuilt] == [0, 0, 0]
+    assert contents() == live
+    assert (query(INDEXES), [row[:2] + row[3:] for row in query(TABLES)]) == (
+        before[0],
+        [row[:2] + row[3:] for row in before[1]],
+    )
+    assert query(LEFT_OVER) == []
+    assert not any("autovacuum" in str(row[2]) for row in query(TABLES))
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_it_replays_an_empty_log() -> None:
+    assert [done.position for done in rebuild_all()] == [0, 0, 0]
+    History().everything().write()
+    dispatch()
+    assert contents()["account"]
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_it_goes_on_live_from_where_the_replay_ended() -> None:
+    history = History().everything().write()
+    replay.rebuild(projection(), store=store_of())  # before anything was ever dispatched
+    positions = dict(query("SELECT subscription, position FROM eventstore_checkpoint"))
+    assert positions["views.accounts"] == max(positions.values())
+    history.transfer(history.accounts[0], history.accounts[1], 1_00)
+    history.write()
+    dispatch()
+    after = contents()
+    rebuild_all()
+    assert contents() == after
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_it_loses_nothing_that_is_written_while_it_builds_and_swaps() -> None:
+    history = History().busy(accounts=20, transfers=300).write()
+    dispatch()
+
+    def go_on() -> None:
+        history.transfer(history.accounts[0], history.accounts[1], 1)
+        history.write()
+        dispatch()
+
+    with elsewhere(go_on) as failures:
+        for _ in range(3):
+            rebuild_all(batch=200)
+    assert failures == []
+    dispatch()
+    live = contents()
+    assert len(live["transfer"]) == len(history.transfers)
+    rebuild_all()
+    assert contents() == live
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_readers_see_no_error_no_gap_and_nothing_older_while_tables_are_swapped() -> None:
+    history = History().busy(accounts=10, transfers=100).write()
+    dispatch()
+    hot = history.accounts[0]
+    last = {"version": 0, "reads": 0}
+
+    def read() -> None:
+        found = queries.account(account_id=hot)
+        assert found is not None
+        assert found.version >= last["version"]
+        newest = queries.entries(account_id=hot, limit=1)[0]
+        assert newest.version >= found.version
+        assert len(queries.transfers(account_id=hot, limit=200)) >= 10
+        last.update(version=found.version, reads=last["reads"] + 1)
+
+    def write() -> None:
+        history.deposit(hot, 1)
+        history.write()
+        dispatch()
+
+    with elsewhere(read) as reading, elsewhere(write) as writing:
+        for _ in range(5):
+            rebuild_all()
+    assert (reading, writing) == ([], [])
+    assert last["reads"] > 5
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_it_goes_on_where_it_was_interrupted() -> None:
+    history = History().busy(accounts=10, transfers=100).write()
+    dispatch()
+    live = contents()
+
+    def interrupt(progress: Progress) -> None:
+        if progress.position >= 200:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replay.rebuild(projection(), store=store_of(), batch=100, report=interrupt)
+    assert contents() == live
+    history.deposit(history.accounts[0], 5)
+    history.write()
+    resumed = replay.rebuild(projection(), store=store_of(), batch=100)
+    assert resumed.resumed_from == 200
+    dispatch()
+    after = contents()
+    assert replay.rebuild(projection(), store=store_of()).resumed_from == 0
+    assert contents() == after
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_it_begins_anew_when_asked_to_or_when_the_tables_are_made_otherwise_by_now() -> None:
+    History().busy(accounts=10, transfers=100).write()
+
+    def interrupt(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            replay.rebuild(projection(), store=store_of(), batch=100, report=interrupt, restart=True)
+    position, running = shadow.progress_of(projection(), using="default") or (0, True)
+    assert (position, running) == (100, False)
+    changed = replace(
+        projection(), version=2, ddl=projection().ddl.replace("reverses uuid", "reverses uuid, more text")
+    )
+    assert replay.rebuild(changed, store=store_of(changed)).resumed_from == 0
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_it_takes_over_from_a_process_that_was_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    History().everything().write()
+    dispatch()
+    live = contents()
+    monkeypatch.setattr(shadow, "LEASE_SECONDS", 0.3)
+    killed = Shadow(projection(), using="default")
+    killed.claim()
+    replay.rebuild(projection(), store=store_of())
+    assert contents() == live
+    with pytest.raises(ReplayInProgress, match="finished"), killed.transaction() as cursor:
+        killed.lock(cursor)
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_it_is_refused_while_another_process_replays_the_same_projection() -> None:
+    History().everything().write()
+    other = Shadow(projection(), using="default")
+    position = other.claim()
+
+    def renew() -> None:
+        with other.transaction() as cursor:
+            other.move(cursor, other.lock(cursor))
+        time.sleep(0.01)
+
+    with elsewhere(renew) as failures:
+        with pytest.raises(ReplayInProgress, match="by another process"):
+            replay.rebuild(projection(), store=store_of())
+        replay.rebuild(projection("views.transfers"), store=store_of())  # another one may
+        assert replay.plan(projection(), store=store_of()).running
+    assert failures == []
+    assert position == 0
+    other.release()
+    replay.rebuild(projection(), store=store_of())
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_what_cannot_be_handled_is_parked_and_everything_else_is_built() -> None:
+    history = History().everything().write()
+    household = history.accounts[0]
+    broken = failing_on(household)
+    rebuilt = replay.rebuild(broken, store=store_of(broken))
+    assert rebuilt.parked_keys == 1
+    assert household not in [row[0] for row in contents()["account"]]
+    assert len(contents()["account"]) == 2
+    parked = query("SELECT subscription, key, error FROM eventstore_parked_key")
+    assert parked == [("views.accounts", household, "ValueError: no such luck")]
+    assert query("SELECT count(*) FROM eventstore_parked_event WHERE subscription = 'views.accounts'") == [
+        (history.versions[household],)
+    ]
+    # The live projection retries it like any other, in order.
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE eventstore_parked_key SET next_attempt_at = now()")
+    dispatch()
+    assert query("SELECT 1 FROM eventstore_parked_key") == []
+    after = contents()
+    assert household in [row[0] for row in after["account"]]
+    rebuild_all()
+    assert contents() == after
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_a_replay_that_succeeds_frees_what_the_live_projection_had_parked() -> None:
+    history = History().everything().write()
+    broken = failing_on(history.accounts[0])
+    dispatch(broken)
+    assert query("SELECT count(*) FROM eventstore_parked_key") == [(1,)]
+    assert replay.rebuild(projection(), store=store_of()).parked_keys == 0
+    assert query(
+        "SELECT (SELECT count(*) FROM eventstore_parked_key), (SELECT count(*) FROM eventstore_parked_event)"
+    ) == [(0, 0)]
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_a_projection_that_can_handle_next_to_nothing_never_becomes_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "PARKED_LIMIT", 3)
+    history = History().busy(accounts=10, transfers=10).write()
+    dispatch()
+    live = contents()
+    broken = failing_on(*history.accounts)
+    with pytest.raises(replay.TooManyFailures, match="no such luck"):
+        replay.rebuild(broken, store=store_of(broken))
+    assert contents() == live
+    assert replay.rebuild(projection(), store=store_of(), restart=True).parked_keys == 0
+
+
+class Unheard(Event):
+    """An event of a later version of the program."""
+
+    text: str
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_it_stops_at_an_event_that_no_code_knows_and_leaves_the_live_tables_alone() -> None:
+    history = History().everything().write()
+    dispatch()
+    live = contents()
+    later = EventRegistry()
+    later.event("UnheardOf")(Unheard)
+    unheard = NewEvent(
+        event_id=new_id(),
+        stream_type="account",
+        stream_id=history.accounts[0],
+        version=history.versions[history.accounts[0]] + 1,
+        data=Unheard(text="hello"),
+        metadata=Metadata(actor="staff:carol", correlation_id=new_id()),
+    )
+    with transaction.atomic():
+        append([unheard], registry=later, subscriptions=SubscriptionRegistry(), using="default")
+    sequence()
+    with pytest.raises(UnknownEventType, match="UnheardOf"):
+        replay.rebuild(projection(), store=store_of())
+    assert contents() == live
+    assert query("SELECT 1 FROM eventstore_parked_key") == []
+
+
+def widened(version: int) -> Projection:
+    """The customers' projection in a version with another column."""
+    today = projection("views.customers")
+    return replace(today, version=version, ddl=today.ddl.replace("reference text,", "reference text,\n    note text,"))
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_a_changed_projection_is_rebuilt_beside_the_old_one_which_stands_still_meanwhile() -> None:
+    history = History().everything().write()
+    dispatch()
+    assert replay.changed_projections(store=store_of()) == []
+    wide = widened(2)
+    store = store_of(wide)
+    assert replay.changed_projections(store=store) == [wide]
+    history.customer("Carol")
+    history.write()
+    dispatch(wide)
+    assert len(contents()["customer"]) == 2  # not by code that is made for other tables
+    replay.rebuild(wide, store=store)
+    assert query("SELECT count(*), count(note) FROM readmodel.customer") == [(3, 0)]
+    assert replay.changed_projections(store=store) == []
+    with pytest.raises(replay.NewerVersionLive):
+        replay.rebuild(projection("views.customers"), store=store_of())
+    history.customer("Dave")
+    history.write()
+    dispatch()
+    assert query("SELECT count(*) FROM readmodel.customer") == [(3,)]
+    dispatch(wide)
+    assert query("SELECT count(*) FROM readmodel.customer") == [(4,)]
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_a_table_that_a_new_version_does_without_goes_with_the_old_one() -> None:
+    History().everything().write()
+    dispatch()
+    today = projection()
+    both = replace(
+        today, version=2, ddl=today.ddl + "CREATE TABLE extra (id uuid PRIMARY KEY);", tables=(*today.tables, "extra")
+    )
+    replay.rebuild(both, store=store_of(both))
+    assert query("SELECT count(*) FROM readmodel.extra") == [(0,)]
+    third = replace(today, version=3)
+    replay.rebuild(third, store=store_of(third))
+    assert query("SELECT to_regclass('readmodel.extra')") == [(None,)]
+    assert query(LEFT_OVER) == []
+
+
+def test_a_reader_that_holds_on_delays_the_swap_and_is_not_disturbed(
+    fresh_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    History().everything().write()
+    dispatch()
+    monkeypatch.setattr(replay, "SWAP_PATIENCE_SECONDS", 0.2)
+    with psycopg.connect(fresh_database.app_url) as reader:
+        reader.execute("SELECT count(*) FROM readmodel.account")
+        with pytest.raises(replay.SwapHeldUp, match="run this again"):
+            replay.rebuild(projection(), store=store_of())
+        reader.execute("SELECT count(*) FROM readmodel.account")
+        assert queries.accounts(limit=1)  # others read as well
+    resumed = replay.rebuild(projection(), store=store_of())
+    assert resumed.resumed_from == resumed.position
+
+
+def test_replaced_tables_that_could_not_be_dropped_are_dropped_by_the_next_replay(
+    fresh_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    History().everything().write()
+    dispatch()
+    live = contents()
+    monkeypatch.setattr(replay, "ADVANCE_WAIT_MS", 50)
+    monkeypatch.setattr(replay, "SWAP_PATIENCE_SECONDS", 0.1)
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE readmodel_old.account (id int)")
+        cursor.execute("COMMENT ON TABLE readmodel_old.account IS 'views.accounts 1:0'")
+    with psycopg.connect(fresh_database.app_url) as dump:
+        dump.execute("SELECT count(*) FROM readmodel_old.account")
+        with pytest.raises(replay.SwapHeldUp):
+            replay.rebuild(projection(), store=store_of())
+        assert contents() == live
+    replay.rebuild(projection(), store=store_of())
+    assert contents() == live
+    assert query(LEFT_OVER) == []
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_it_holds_no_more_in_memory_for_a_longer_log() -> None:
+    History().busy(accounts=200, transfers=10_000).write()  # 50,000 events and more
+    held: list[int] = []
+    before = sys.getallocatedblocks()
+    replay.rebuild(
+        projection(), store=store_of(), batch=1_000, report=lambda _: held.append(sys.getallocatedblocks() - before)
+    )
+    assert len(held) > 50
+    # All events of the log at once would be more than a million.
+    assert max(held) < 100_000
+
+
+def test_only_projections_are_replayed() -> None:
+    store = EventStore()
+    assert replay.find_projections(["views.accounts"], store=store) == [projection()]
+    assert len(replay.find_projections([], store=store)) == 3
+    with pytest.raises(LookupError, match=r"accounts\.saga is not a projection"):
+        replay.find_projections(["accounts.saga"], store=store)
+    with pytest.raises(LookupError, match=r"views\.nothing is unknown; the projections are views\.accounts"):
+        replay.find_projections(["views.nothing"], store=store)

@@ -1,0 +1,195 @@
+"""`manage.py replay_projections` as an operator meets it, and that migrations and replays exclude each other."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from config.processes import wait_until
+from eventstore import exclusion, shadow
+from eventstore.exclusion import MigrationRunning, begin_migration
+from eventstore.management.commands import replay_projections
+from eventstore.replay import Progress
+from eventstore.shadow import Shadow
+from eventstore.tables import ADVISORY_CLASS
+from tests.conftest import Database
+from tests.integration.history import History, dispatch
+from tests.integration.test_projections import contents
+from tests.integration.test_replay import LEFT_OVER, elsewhere, projection, query
+
+ROOT = Path(__file__).resolve().parents[2]
+NO_PLAN: list[object] = []
+
+
+def run(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("replay_projections", *arguments, stdout=out)
+    return out.getvalue()
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_it_rebuilds_every_read_model_and_says_so() -> None:
+    History().everything().write()
+    dispatch()
+    live = contents()
+    told = run("--all").splitlines()
+    assert [line.split(" ")[0] for line in told] == ["views.accounts", "views.customers", "views.transfers"]
+    assert all("live at position" in line for line in told)
+    assert contents() == live
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_a_dry_run_says_what_would_be_done_and_does_nothing() -> None:
+    History().everything().write()
+    told = run("views.accounts", "--dry-run")
+    head = query("SELECT position FROM eventstore_sequencer")[0][0]
+    assert f"views.accounts (version 1): {head} events to read; about 1 s" in told
+    assert query(LEFT_OVER) == []
+    assert query("SELECT 1 FROM eventstore_checkpoint") == []
+    assert contents()["account"] == []
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_nothing_is_changed_when_every_read_model_is_of_this_version() -> None:
+    History().everything().write()
+    dispatch()
+    assert "nothing to do" in run("--changed")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "Name projections, or give --all or --changed. There are: views.accounts, "),
+        (["--all", "views.accounts"], "Name projections"),
+        (["accounts.saga"], "accounts.saga is not a projection, and only those are replayed"),
+        (["views.nothing"], "views.nothing is unknown"),
+    ],
+)
+def test_it_says_in_one_line_what_it_does_not_take(arguments: list[str], told: str) -> None:
+    with pytest.raises(CommandError, match=told) as refused:
+        run(*arguments)
+    assert "\n" not in str(refused.value)
+
+
+def test_it_writes_a_line_now_and_then_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay_projections, "LINE_EVERY_SECONDS", 0.0)
+    out = io.StringIO()
+    lines = replay_projections._Lines(replay_projections.Command(stdout=out))
+    lines(Progress(projection="views.accounts", position=1_500, head=3_000, doing="building"))
+    assert out.getvalue() == "views.accounts: building, 1,500 of 3,000 (50 %)\n"
+
+
+def test_it_gives_back_its_lease_when_it_is_stopped_and_goes_on_at_once_the_next_time(
+    fresh_database: Database,
+) -> None:
+    History().everything().write()
+    dispatch()
+    live = contents()
+    with psycopg.connect(fresh_database.app_url) as reader:
+        reader.execute("SELECT count(*) FROM readmodel.account")  # holds up the swap
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", "replay_projections", "views.accounts"],
+            cwd=ROOT,
+            env=fresh_database.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert wait_until(_is_built, timeout_seconds=30)
+            process.send_signal(signal.SIGTERM)
+            _, told = process.communicate(timeout=30)
+        finally:
+            process.kill()
+            process.wait()
+    assert process.returncode == 130
+    assert "views.accounts: interrupted. The live read model is untouched: run the command again to go on." in told
+    assert "Traceback" not in told
+    assert contents() == live
+    position, running = shadow.progress_of(projection(), using="default") or (0, True)
+    assert (position > 0, running) == (True, False)
+    assert "views.accounts version 1: 0 events read" in run("views.accounts")
+    assert contents() == live
+
+
+def _is_built() -> bool:
+    return bool(query("SELECT 1 FROM eventstore_checkpoint WHERE status = 'replaying' AND position > 0"))
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_no_migration_begins_while_a_replay_runs() -> None:
+    replaying = Shadow(projection(), using="default")
+    replaying.claim()
+
+    def renew() -> None:
+        with replaying.transaction() as cursor:
+            replaying.move(cursor, replaying.lock(cursor))
+
+    with (
+        elsewhere(renew) as failures,
+        pytest.raises(CommandError, match=r"views\.accounts@shadow is being built: wait for the replay"),
+    ):
+        call_command("migrate", "sessions", "zero", verbosity=0)
+    assert failures == []
+    replaying.release()
+    call_command("migrate", "sessions", "zero", verbosity=0)
+    replaying.claim()  # the lock has gone with the migration
+    replaying.release()
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_a_migration_waits_out_a_replay_that_was_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shadow, "LEASE_SECONDS", 0.3)
+    Shadow(projection(), using="default").claim()
+    call_command("migrate", "sessions", "zero", verbosity=0)
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_a_migration_without_anything_to_do_asks_nobody() -> None:
+    Shadow(projection(), using="default").claim()
+    begin_migration(plan=NO_PLAN, using="default")
+    call_command("migrate", verbosity=0)
+
+
+def test_no_replay_begins_or_goes_on_while_a_migration_runs(fresh_database: Database) -> None:
+    History().everything().write()
+    running = Shadow(projection("views.transfers"), using="default")
+    running.claim()
+    with psycopg.connect(fresh_database.owner_url, autocommit=True) as migrating:
+        migrating.execute("SELECT pg_advisory_lock(%s, %s)", [ADVISORY_CLASS, exclusion._LOCK])
+        with pytest.raises(CommandError, match=r"views\.accounts: the database is being migrated"):
+            run("views.accounts")
+        with pytest.raises(MigrationRunning), running.transaction() as cursor:
+            running.lock(cursor)
+    with running.transaction() as cursor:
+        running.lock(cursor)
+    assert "live at position" in run("views.accounts")
+
+
+def test_two_migrations_at_once_are_told_apart(fresh_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exclusion, "_PATIENCE_SECONDS", 0.2)
+    with psycopg.connect(fresh_database.owner_url, autocommit=True) as migrating:
+        migrating.execute("SELECT pg_advisory_lock(%s, %s)", [ADVISORY_CLASS, exclusion._LOCK])
+        with pytest.raises(CommandError, match="another migration is running"):
+            call_command("migrate", "sessions", "zero", verbosity=0)
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_it_fails_visibly_when_streams_could_not_be_handled() -> None:
+    history = History().everything()
+    never_opened = UUID(int=9)
+    history.balances[never_opened] = 0
+    history.deposit(never_opened, 5_00)
+    history.write()
+    with pytest.raises(CommandError, match="rebuilt and live, but 1 streams could not be handled"):
+        run("--all")
