@@ -93,6 +93,14 @@ class OrderPicked(Event):
     order: int  # how many orders were picked so far, this one included
 
 
+@EVENTS.event("WarehouseStocked")
+class WarehouseStocked(Event):
+    """Something came in."""
+
+    quantity: int
+    stock: int  # of all that ever came in, this included
+
+
 # --- Commands -----------------------------------------------------------------------------------------------
 
 
@@ -144,6 +152,12 @@ class PickOrder(Command):
     """Give out a cart's items."""
 
     cart_id: UUID
+    quantity: int
+
+
+class Stock(Command):
+    """Take something in."""
+
     quantity: int
 
 
