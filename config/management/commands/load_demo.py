@@ -4,7 +4,7 @@ import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from config.demo import Asked, bank_is_empty, load
 from eventstore.progress import progress
@@ -23,12 +23,14 @@ class Command(BaseCommand):
         parser.add_argument("--customers", type=_count(least=2), default=12, help="how many customers (12)")
         parser.add_argument("--transfers", type=_count(least=0), default=60, help="how many transfers (60)")
         parser.add_argument("--seed", type=int, default=1, help="the same seed asks for the same data (1)")
-        parser.add_argument("--if-empty", action="store_true", help="do nothing where anything was ever recorded")
+        parser.add_argument("--if-empty", action="store_true", help="where there is a history, do nothing and succeed")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Load, unless there is something and that matters."""
-        if options["if_empty"] and not bank_is_empty():
-            return
+        """Load into an empty bank: log-ins that everybody knows have no place in another."""
+        if not bank_is_empty():
+            if options["if_empty"]:
+                return
+            raise CommandError("This bank has a history already; demo data goes into an empty one only.")
         asked = Asked(customers=options["customers"], transfers=options["transfers"], seed=options["seed"])
         with progress(title="Demo data", total=asked.steps, stream=sys.stderr) as advance:
             load(asked, advance=advance)
