@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from config.embedded import binaries
 from config.embedded.credentials import read_credentials
 from config.embedded.home import APP_ROLE, find_home
 from config.processes import wait_until
@@ -190,8 +191,9 @@ def test_data_without_its_credentials_is_told_in_one_line_and_left_alone(folder:
     assert (cluster / "PG_VERSION").read_text() == "18\n"
 
 
-def test_it_runs_as_a_plain_user(folder: Path) -> None:
-    with Daybook(data_dir=folder, prefix=_as_plain_user(folder)).ready() as daybook:
+def test_it_runs_as_a_plain_user(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prefix, environment = _as_plain_user(folder, monkeypatch)
+    with Daybook(data_dir=folder, prefix=prefix, environment=environment).ready() as daybook:
         assert _is_ready(daybook)
         users = {process.uids().real for process in daybook.family()}
         assert users == {folder.stat().st_uid}
@@ -200,12 +202,21 @@ def test_it_runs_as_a_plain_user(folder: Path) -> None:
         assert daybook.family() == []
 
 
-def _as_plain_user(folder: Path) -> list[str]:
-    """What to put before a command so that a plain user runs it, who owns the folder then."""
+def _as_plain_user(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], dict[str, str]]:
+    """What to put before a command, and into its environment, so that a plain user runs it, who owns the folder then.
+
+    For root that is a user who may read everywhere, because the interpreter may stand in root's home, and write only
+    what is its own. PostgreSQL checks for itself whether it may run its programs, so those have to stand openly.
+    """
     if os.geteuid() != 0:
-        return []
+        return [], {}
+    programs = folder / "programs"
+    with monkeypatch.context() as patch:
+        patch.setattr(binaries, "ROOT_FALLBACK_DIR", programs)
+        patch.setattr(binaries, "can_enter", lambda **_: False)
+        binaries.find_binaries(home=find_home(data_dir=folder))
     os.chown(folder, 65534, 65534)
-    # It may read everywhere, because the interpreter may stand in root's home; it may write only what is its own.
     rights = "-all,+dac_read_search"
     user = ["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
-    return ["setpriv", *user, f"--inh-caps={rights}", f"--ambient-caps={rights}", "--"]
+    prefix = ["setpriv", *user, f"--inh-caps={rights}", f"--ambient-caps={rights}", "--"]
+    return prefix, {"PYTHONPATH": os.pathsep.join(str(path) for path in programs.iterdir())}
