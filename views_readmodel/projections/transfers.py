@@ -118,9 +118,9 @@ def evolve_transfer(row: TransferRow | None, recorded: RecordedEvent[TransferEve
         case CreditRejectionRecorded():
             return replace(after, failure_reason=event.reason, to_account_version=event.account_version or None)
         case DebitRecorded() | RefundRecorded():
-            return replace(after, from_account_version=event.account_version)
+            return replace(after, from_account_version=event.account_version or None)
         case CreditRecorded():
-            return replace(after, to_account_version=event.account_version)
+            return replace(after, to_account_version=event.account_version or None)
         case _:
             return after
 
