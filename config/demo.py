@@ -24,6 +24,7 @@ from eventstore.store import EventStore
 from transfers import services as transfers
 
 PASSWORD: Final = "daybook-demo"  # noqa: S105 - public on purpose, and only with demo data
+SIGN_IN: Final = f"Log in as teller, supervisor, auditor or operator, each with the password {PASSWORD}"
 PEOPLE: Final = (Role.TELLER, Role.SUPERVISOR, Role.AUDITOR, Role.OPERATOR)
 GIVEN_NAMES: Final = (
     *("Alice", "Bruno", "Carmen", "Dmitri", "Elif", "Farid", "Greta", "Hiroshi", "Ines", "Jonas", "Katarzyna"),
@@ -68,6 +69,12 @@ class _Account:
 def bank_is_empty() -> bool:
     """Whether nothing was ever recorded."""
     return not Event.objects.exists()
+
+
+def people_can_sign_in() -> bool:
+    """Whether the demo's people are there, with the password that everybody knows."""
+    teller = StaffMember.objects.filter(username=Role.TELLER.value, is_active=True).first()
+    return teller is not None and teller.check_password(PASSWORD)
 
 
 def load(asked: Asked, *, advance: Callable[[], None]) -> None:

@@ -24,7 +24,6 @@ from config.up.supervisor import Supervisor
 
 WEB_START_SECONDS = 60.0
 PROBE_SECONDS = 2.0
-DEMO_LOGINS = "Log in as teller, supervisor, auditor or operator, each with the password daybook-demo"
 DEMO_CUSTOMERS = "12"
 DEMO_TRANSFERS = "60"
 
@@ -76,8 +75,7 @@ def _serve(*, supervisor: Supervisor, terminal: Terminal, data_dir: Path, demo: 
     terminal.line("up", f"Daybook is ready at {address}  (API: {address}/api/v1/docs)  Ctrl-C stops it")
     if demo:
         load = ("load_demo", "--if-empty", "--customers", DEMO_CUSTOMERS, "--transfers", DEMO_TRANSFERS)
-        if supervisor.run_once(plan.command_service(options=options, name="demo", arguments=load)) == 0:
-            terminal.line("up", DEMO_LOGINS)
+        supervisor.run_once(plan.command_service(options=options, name="demo", arguments=load))
     while True:
         supervisor.watch()
 

@@ -4,7 +4,7 @@ import io
 import itertools
 
 import pytest
-from django.contrib.auth import authenticate
+from django.contrib.auth import authenticate, get_user_model
 from django.core.management import CommandError, call_command
 
 from eventstore.models import Event, LogEntry, OutboxEntry
@@ -28,9 +28,26 @@ def test_it_loads_what_was_asked_for_and_every_transfer_ends(fresh_database: Dat
         assert member is not None
         assert [group.name for group in member.groups.all()] == [name]
 
+
+def test_it_leaves_a_bank_with_a_history_alone(fresh_database: Database) -> None:
+    said = io.StringIO()
+    call_command("load_demo", customers=2, transfers=0, stdout=said)
     before = Event.objects.count()
-    call_command("load_demo", "--if-empty", customers=6, transfers=40)
+    call_command("load_demo", "--if-empty", stdout=said)
     assert Event.objects.count() == before
+    assert said.getvalue().count("Log in as teller") == 2
+    with pytest.raises(CommandError, match="has a history already"):
+        call_command("load_demo")
+
+
+def test_it_tells_log_ins_only_where_they_work(fresh_database: Database) -> None:
+    call_command("load_demo", customers=2, transfers=0, stdout=io.StringIO())
+    teller = get_user_model().objects.get(username="teller")
+    teller.set_password("something of their own")
+    teller.save()
+    said = io.StringIO()
+    call_command("load_demo", "--if-empty", stdout=said)
+    assert said.getvalue() == ""
 
 
 @pytest.mark.parametrize("arguments", [["--customers", "0"], ["--transfers=-1"], ["--seed", "x"]])

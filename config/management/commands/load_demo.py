@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from config.demo import Asked, bank_is_empty, load
+from config.demo import SIGN_IN, Asked, bank_is_empty, load, people_can_sign_in
 from eventstore.progress import progress
 
 
@@ -27,13 +27,14 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Load into an empty bank: log-ins that everybody knows have no place in another."""
-        if not bank_is_empty():
-            if options["if_empty"]:
-                return
+        if bank_is_empty():
+            asked = Asked(customers=options["customers"], transfers=options["transfers"], seed=options["seed"])
+            with progress(title="Demo data", total=asked.steps, stream=sys.stderr) as advance:
+                load(asked, advance=advance)
+        elif not options["if_empty"]:
             raise CommandError("This bank has a history already; demo data goes into an empty one only.")
-        asked = Asked(customers=options["customers"], transfers=options["transfers"], seed=options["seed"])
-        with progress(title="Demo data", total=asked.steps, stream=sys.stderr) as advance:
-            load(asked, advance=advance)
+        if people_can_sign_in():
+            self.stdout.write(SIGN_IN)
 
 
 def _count(*, least: int) -> Any:
