@@ -11,6 +11,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from django.contrib.auth.models import Group
 from django.db import connection, connections
 from knox.models import AuthToken
 from rest_framework.test import APIClient
@@ -39,7 +40,7 @@ class Counter:
     def __init__(self, role: Role, *, name: str = "") -> None:
         self.member = member_of(role, name=name)
         _, self.token = AuthToken.objects.create(self.member)
-        self.client = APIClient(raise_request_exception=False)
+        self.client: Any = APIClient(raise_request_exception=False)
         self.client.credentials(HTTP_AUTHORIZATION=f"Bearer {self.token}")
 
     def get(self, path: str, headers: dict[str, str] | None = None, **query: Any) -> Any:
@@ -105,9 +106,9 @@ def member_of(role: Role, *, name: str = "") -> StaffMember:
     return create_person(name=username, role=role, password=PASSWORD)
 
 
-def role_group(role: Role) -> Any:
+def role_group(role: Role) -> Group:
     """The Django group of a role."""
-    return StaffMember.groups.field.related_model.objects.get(name=role.value)
+    return Group.objects.get(name=role.value)
 
 
 def dispatch() -> None:

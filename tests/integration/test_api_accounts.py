@@ -305,7 +305,7 @@ def test_it_tells_what_was_then(teller: Counter) -> None:
     then = datetime.now(UTC)
     teller.post(f"accounts/{account_id}/deposits", {"amount": "1.00"})
     dispatch()
-    as_of = {"as_of": then.isoformat()}
+    as_of: dict[str, Any] = {"as_of": then.isoformat()}
     assert teller.get(f"accounts/{account_id}", **as_of).json()["balance"] == "1.00"
     assert (
         teller.get(f"accounts/{account_id}", at_version=1).json()
@@ -334,7 +334,7 @@ def test_it_tells_what_was_then(teller: Counter) -> None:
     ],
 )
 def test_it_refuses_a_question_that_it_does_not_understand(
-    teller: Counter, query: dict[str, str], field: str, code: str
+    teller: Counter, query: dict[str, Any], field: str, code: str
 ) -> None:
     assert field_errors(teller.get(f"accounts/{uuid4()}", **query)) == {field: code}
 
@@ -362,7 +362,7 @@ def test_it_lists_accounts_by_customer_state_currency_and_words(teller: Counter)
         for title, currency in (("Rent", "EUR"), ("Travel", "USD"), ("Savings", "EUR"))
     ]
     dispatch()
-    mine = {"customer_id": str(customer_id)}
+    mine: dict[str, Any] = {"customer_id": str(customer_id)}
 
     def found(**query: Any) -> list[str]:
         return [account["number"] for account in teller.get("accounts", **mine, **query).json()["data"]]

@@ -16,6 +16,7 @@ from eventstore.refusals import InvalidValue, Refusal
 from eventstore.rest import problems
 from eventstore.rest.parsing import MAX_BODY_BYTES
 from eventstore.rest.problems import KINDS, as_api_exception
+from eventstore.store import StreamNotFound
 from tests.conftest import Database
 from tests.integration.counter import API, Counter, field_errors, problem, written_rows
 from transfers.domain import transfer
@@ -161,4 +162,4 @@ def test_an_error_that_is_not_meant_for_people_has_no_status() -> None:
 
 
 def test_the_title_of_a_problem_says_the_same_as_its_error() -> None:
-    assert problems.sentence_of(services.StreamNotFound()) == KINDS["not_found"].title
+    assert problems.sentence_of(StreamNotFound()) == KINDS["not_found"].title

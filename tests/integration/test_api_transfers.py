@@ -177,7 +177,7 @@ def test_it_lists_transfers_by_account_state_and_reference(teller: Counter) -> N
         assert all("steps" not in transfer for transfer in listed)
         return [UUID(transfer["transfer_id"]) for transfer in listed]
 
-    mine = {"account_id": str(hub)}
+    mine: dict[str, Any] = {"account_id": str(hub)}
     assert found(**mine) == [too_much, back, out]
     assert found(**mine, state="COMPLETED") == [back, out]
     assert found(reference=reference) == [too_much, out]
