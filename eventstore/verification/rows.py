@@ -61,7 +61,7 @@ ORDER BY a.attnum
 # The rows of whole streams, with that of the stream where the span begins unless it ended there.
 _SELECT_KEPT = """
 SELECT {columns} FROM {table}
-WHERE ({stream} > %s OR ({stream} = %s AND %s)) AND {stream} <= %s
+WHERE {stream} >= %s AND ({stream} > %s OR %s) AND {stream} <= %s
 ORDER BY {stream} LIMIT %s
 """
 
@@ -134,7 +134,7 @@ class RowsCheck(StreamCheck, Generic[R]):
             return Found()
         standing = self._standing(cursor, span)
         cursor.execute(self._statement, self._parameters(span, limit))
-        rows = [self._table.row_of(row) for row in cursor]
+        rows = [self._table.row_of(row) for row in cursor.fetchall()]
         return Found([(self._slot(row), row) for row in rows], standing)
 
     def compare(self, chunk: Chunk, found: Found) -> Iterator[Difference]:
@@ -164,19 +164,16 @@ class RowsCheck(StreamCheck, Generic[R]):
         recorded = event.recorded
         return recorded if recorded is not None and type(recorded.data) in self._projection.handles else None
 
-    def _row_differences(self, stream: str, slot: Slot, expected: R | None, actual: R | None) -> Iterator[Difference]:
+    def _row_differences(self, stream: str, expected: R | None, actual: R | None) -> Iterator[Difference]:
         version = getattr(expected or actual, self._table.key[-1]) if len(self._table.key) > 1 else None
         if expected is None or actual is None:
-            if expected is not actual:
-                yield Difference(
-                    stream=stream,
-                    version=version,
-                    field="row",
-                    expected=MISSING if expected is None else PRESENT,
-                    actual=MISSING if actual is None else PRESENT,
-                )
-            return
-        if expected == actual:
+            yield Difference(
+                stream=stream,
+                version=version,
+                field="row",
+                expected=MISSING if expected is None else PRESENT,
+                actual=MISSING if actual is None else PRESENT,
+            )
             return
         for column in self._table.columns:
             wanted, is_ = getattr(expected, column), getattr(actual, column)
@@ -243,13 +240,13 @@ class KeptRowsCheck(RowsCheck[R]):
             # A stream that was cut off is judged in the moment in which its row falls behind its events.
             if not self._kept.judged and (beyond or segment.ends):
                 self._kept.judged = True
-                yield from self._judge(segment, slot, actual)
+                yield from self._judge(segment, actual)
             if segment.ends:
                 rows.pop(slot, None)
         for slot, row in rows.items():
             if slot.stream_id != chunk.cut_off:
                 self.examined += 1
-                yield from self._row_differences(str(slot.stream_id), slot, None, row)
+                yield from self._row_differences(str(slot.stream_id), None, row)
 
     def _take(self, segment: Segment, limit: int) -> bool:
         """Takes the row further, up to a position; answers whether there are events beyond it."""
@@ -270,12 +267,13 @@ class KeptRowsCheck(RowsCheck[R]):
                     kept.doubtful = True
         return False
 
-    def _judge(self, segment: Segment, slot: Slot, actual: R | None) -> Iterator[Difference]:
+    def _judge(self, segment: Segment, actual: R | None) -> Iterator[Difference]:
         if self._kept.doubtful:
             self.remark("rows that could not be compared", segment.name)
             return
         self.examined += actual is not None
-        yield from self._row_differences(segment.name, slot, self._kept.row, actual)
+        if actual != self._kept.row:
+            yield from self._row_differences(segment.name, self._kept.row, actual)
 
 
 class AddedRowsCheck(RowsCheck[R]):
@@ -304,10 +302,11 @@ class AddedRowsCheck(RowsCheck[R]):
             limit = standing.limit(segment.stream_id)
             for event in segment.events:
                 for expected in self._expected(segment, event, limit):
-                    slot = self._slot(expected)
-                    yield from self._row_differences(segment.name, slot, expected, rows.pop(slot, None))
+                    actual = rows.pop(self._slot(expected), None)
+                    if actual != expected:
+                        yield from self._row_differences(segment.name, expected, actual)
         for slot, row in rows.items():
-            yield from self._row_differences(str(slot.stream_id), slot, None, row)
+            yield from self._row_differences(str(slot.stream_id), None, row)
 
     def _expected(self, segment: Segment, event: Stored, limit: int) -> Sequence[R]:
         recorded = self._handled(event)

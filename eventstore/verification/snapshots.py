@@ -72,7 +72,7 @@ class StatesCheck(StreamCheck):
     def read(self, cursor: Any, span: Span, limit: int) -> Found:
         """The snapshots of the span."""
         cursor.execute(_SELECT_SNAPSHOTS, [*self._known, *span.after, *span.until, limit])
-        return Found([(Slot(row[0], row[1]), _Snapshot(*row)) for row in cursor])
+        return Found([(Slot(row[0], row[1]), _Snapshot(*row)) for row in cursor.fetchall()])
 
     def compare(self, chunk: Chunk, found: Found) -> Iterator[Difference]:
         """Everything that differs in this chunk."""

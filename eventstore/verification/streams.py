@@ -118,11 +118,12 @@ def _order_differences(segment: Segment, before: Stored | None, event: Stored) -
 
 
 def _place_differences(segment: Segment, event: Stored) -> Iterator[Difference]:
-    places = [f"position {position}" for position in event.positions] + ["the outbox"] * event.waits
-    if len(places) != 1:
-        yield _difference(
-            segment, event, "place", "one, in the log or in the outbox", " and ".join(places) or "in neither"
-        )
+    if (event.position is None) == event.waits and not event.again:
+        return
+    positions = [] if event.position is None else [event.position, *event.again]
+    places = [f"position {position}" for position in positions] + ["the outbox"] * event.waits
+    actual = " and ".join(places) or "in neither"
+    yield _difference(segment, event, "place", "one, in the log or in the outbox", actual)
 
 
 def _difference(segment: Segment, event: Stored, field: str, expected: object, actual: object) -> Difference:

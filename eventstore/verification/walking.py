@@ -9,7 +9,6 @@ there at the start is in exactly one chunk, whole.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -56,19 +55,14 @@ END: Final = Slot(UUID(int=2**128 - 1), ANY_VERSION)
 class Stored(NamedTuple):
     """An event as it stands in the tables."""
 
-    slot: Slot
     row: EventRow
     recorded: RecordedEvent[Any] | None  # None: this program cannot read it
     unreadable: str  # why
-    positions: tuple[int, ...]  # in the log; one, unless it still waits in the outbox or something is wrong
+    position: int | None  # in the log
+    again: tuple[int, ...]  # further positions: there should be none
     waits: bool  # in the outbox
     stream_bucket: int | None
     route_bucket: int | None
-
-    @property
-    def position(self) -> int | None:
-        """Its place in the log."""
-        return self.positions[0] if self.positions else None
 
 
 class Segment(NamedTuple):
@@ -170,7 +164,7 @@ def _read(
     tables = [sql.Identifier(schema, name) for schema, name in names]
     with one_moment(using=scope.using, tables=tables) as cursor:
         cursor.execute(_SELECT_EVENTS, [*after, limit])
-        rows = [(Slot(row[3], row[4]), row) for row in cursor]
+        rows = [(Slot(row[3], row[4]), row) for row in cursor.fetchall()]
         events, until = _whole_slots(rows, limit)
         found = {}
         for check in checks:
@@ -179,8 +173,8 @@ def _read(
             found[check] = Found(kept, read.context)
             until = min(until, upto)
         span = Span(after, until)
-        stored = _decode(_within(events, span), registry=scope.registry, using=scope.using)
-    found = {check: Found(_within(read.rows, span), read.context) for check, read in found.items()}
+        stored = _decode(_within(events, until), registry=scope.registry, using=scope.using)
+    found = {check: Found(_within(read.rows, until), read.context) for check, read in found.items()}
     return Chunk(_segments(stored, span, unfinished), span), found
 
 
@@ -188,38 +182,34 @@ def _whole_slots(rows: Sequence[tuple[Slot, T]], limit: int) -> tuple[Sequence[t
     """The rows whose slot was surely read as a whole, and up to where all rows are known."""
     if len(rows) < limit:
         return rows, END
-    last = rows[-1][0]
-    whole = [row for row in rows if row[0] != last] or rows
-    return whole, whole[-1][0]
+    whole = len(rows) - 1
+    while whole and rows[whole - 1][0] == rows[-1][0]:
+        whole -= 1
+    kept = rows[:whole] or rows
+    return kept, kept[-1][0]
 
 
-def _within(rows: Sequence[tuple[Slot, T]], span: Span) -> list[tuple[Slot, T]]:
-    """The rows of the span, and the whole stream's row of the stream that it cuts off."""
-    peek = Slot(span.until.stream_id, ANY_VERSION)
-    return [row for row in rows if row[0] <= span.until or row[0] == peek]
+def _within(rows: Sequence[tuple[Slot, T]], until: Slot) -> Sequence[tuple[Slot, T]]:
+    """The rows up to a slot, and the whole stream's row of the stream that it cuts off."""
+    if not rows or rows[-1][0] <= until:
+        return rows
+    peek = Slot(until.stream_id, ANY_VERSION)
+    return [row for row in rows if row[0] <= until or row[0] == peek]
 
 
 def _decode(rows: Sequence[tuple[Slot, Any]], *, registry: EventRegistry, using: str) -> list[Stored]:
     """The events, with more than one position where the log holds one more than once."""
-    stored = []
-    by_id = [list(group) for _, group in groupby(rows, key=lambda row: row[1][10])]
-    events = [EventRow(*group[0][1][:10]) for group in by_id]
+    first: dict[int, Any] = {}  # by the event's insertion id
+    again: dict[int, tuple[int, ...]] = {}
+    for _, columns in rows:
+        if first.setdefault(columns[10], columns) is not columns:
+            again[columns[10]] = (*again.get(columns[10], ()), columns[0])
+    events = [EventRow(*columns[:10]) for columns in first.values()]
     decoded = decode_each(events, registry=registry, using=using)
-    for group, row, (recorded, unreadable) in zip(by_id, events, decoded, strict=True):
-        slot, columns = group[0]
-        stored.append(
-            Stored(
-                slot=slot,
-                row=row,
-                recorded=recorded,
-                unreadable=unreadable,
-                positions=tuple(found[0] for _, found in group if found[0] is not None),
-                waits=columns[11],
-                stream_bucket=columns[12],
-                route_bucket=columns[13],
-            )
-        )
-    return stored
+    return [
+        Stored(row, recorded, unreadable, row.position, again.get(columns[10], ()), *columns[11:])
+        for row, columns, (recorded, unreadable) in zip(events, first.values(), decoded, strict=True)
+    ]
 
 
 def decode_each(
