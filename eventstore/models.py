@@ -199,7 +199,7 @@ class Snapshot(models.Model):
 
 
 class SubjectKey(models.Model):
-    """The key of a person's sealed fields, wrapped. Deleting it erases the person."""
+    """The key of a person's sealed fields, wrapped. Emptying it erases the person."""
 
     subject_id = models.UUIDField(primary_key=True)
     wrapped_key = models.BinaryField()

@@ -18,24 +18,33 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from eventstore.conf import store_settings
+from eventstore.refusals import Refusal
 
 ERASED: Final = "[erased]"
 """What is read in the place of a sealed field whose key is gone."""
 
 _NONCE_BYTES: Final = 12  # NIST SP 800-38D, 8.2.1
 
-# The wrapped keys of these persons.
-_SELECT_KEYS = "SELECT subject_id, wrapped_key FROM eventstore_subject_key WHERE subject_id = ANY(%s)"
+# The wrapped keys of these persons, the erased left out.
+_SELECT_KEYS = """
+SELECT subject_id, wrapped_key FROM eventstore_subject_key WHERE subject_id = ANY(%s) AND wrapped_key <> ''
+"""
 
-# New keys; who is first wins, both read the winner's.
+# New keys; who is first wins, both read the winner's. An erased person gets none.
 _INSERT_KEYS = """
 INSERT INTO eventstore_subject_key (subject_id, wrapped_key)
 SELECT * FROM unnest(%s::uuid[], %s::bytea[])
 ON CONFLICT (subject_id) DO NOTHING
 """
 
-# Erases a person.
-_DELETE_KEY = "DELETE FROM eventstore_subject_key WHERE subject_id = %s"
+# Erases a person. The row stays: with a new key, what the old one sealed could be told from a forgery no more.
+_ERASE_KEY = "UPDATE eventstore_subject_key SET wrapped_key = '' WHERE subject_id = %s AND wrapped_key <> ''"
+
+
+class PersonErased(Refusal):
+    """This person was erased; nothing personal is recorded about them any more."""
+
+    code = "invalid_state"
 
 
 class PersonKey:
@@ -59,7 +68,7 @@ class PersonKey:
 class ErasedPerson:
     """Stands where a person's key was erased."""
 
-    def unseal(self, sealed: str) -> str:  # noqa: ARG002 - the shape of PersonKey
+    def unseal(self, sealed: str) -> str:  # the shape of PersonKey
         """Always `ERASED`."""
         return ERASED
 
@@ -90,7 +99,7 @@ def keys_of(subject_ids: Collection[UUID], *, using: str) -> dict[UUID, PersonKe
 
 
 def ensure_keys(subject_ids: Collection[UUID], *, using: str) -> dict[UUID, PersonKey]:
-    """The keys of all of them, made where missing, within the caller's transaction."""
+    """The keys of all of them, made where missing, within the caller's transaction. Raises `PersonErased`."""
     found = keys_of(subject_ids, using=using)
     missing = sorted(set(subject_ids) - found.keys())
     if not missing:
@@ -98,7 +107,10 @@ def ensure_keys(subject_ids: Collection[UUID], *, using: str) -> dict[UUID, Pers
     wrapped = [_wrapping().encrypt(AESGCM.generate_key(bit_length=256)) for _ in missing]
     with connections[using].cursor() as cursor:
         cursor.execute(_INSERT_KEYS, [missing, wrapped])
-    return found | keys_of(missing, using=using)
+    found |= keys_of(missing, using=using)
+    if len(found) < len(set(subject_ids)):
+        raise PersonErased
+    return found
 
 
 def erase(subject_id: UUID, *, using: str = "default") -> bool:
@@ -107,5 +119,5 @@ def erase(subject_id: UUID, *, using: str = "default") -> bool:
     Returns whether there was a key. Read models that show the person are the caller's to rebuild.
     """
     with connections[using].cursor() as cursor:
-        cursor.execute(_DELETE_KEY, [subject_id])
+        cursor.execute(_ERASE_KEY, [subject_id])
         return bool(cursor.rowcount)

@@ -114,7 +114,7 @@ CREATE TABLE eventstore_snapshot (
     CONSTRAINT eventstore_snapshot_unique UNIQUE (stream_id, version, state_version)
 );
 
--- One key per person, wrapped with the key-encryption key of the settings. Erasing the row erases the person.
+-- One key per person, wrapped with the key-encryption key of the settings. Emptying it erases the person.
 CREATE TABLE eventstore_subject_key (
     subject_id uuid PRIMARY KEY,
     wrapped_key bytea NOT NULL,
