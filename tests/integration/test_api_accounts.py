@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,6 +16,7 @@ from eventstore.metadata import Metadata
 from eventstore.store import EventStore
 from tests.conftest import Database
 from tests.integration.counter import Counter, dispatch, field_errors, problem, written_rows
+from views_readmodel import queries
 
 
 @pytest.fixture
@@ -283,6 +285,17 @@ def test_it_waits_for_the_version_that_a_write_answered_with(teller: Counter) ->
     assert teller.get(f"accounts/{account_id}").json()["version"] == 1
     dispatch()
     assert teller.get(f"accounts/{account_id}", min_version=2).json()["balance"] == "2.00"
+
+
+def test_it_asks_to_come_back_when_the_version_does_not_come_in_time(
+    teller: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account_id = teller.account("1.00")
+    monkeypatch.setattr(queries, "wait_for_version", partial(queries.wait_for_version, seconds=0.02))
+    for path in (f"accounts/{account_id}", f"accounts/{account_id}/entries"):
+        answered = teller.get(path, min_version=1)
+        problem(answered, 503, "not_yet_visible")
+        assert answered.headers["Retry-After"] == "1"
 
 
 def test_it_adds_changes_and_transfers_when_asked(teller: Counter) -> None:
