@@ -50,12 +50,13 @@ FROM unnest(%s::bigint[], %s::bigint[]) AS row (parked_key_id, position)
 ON CONFLICT (subscription, position) DO NOTHING
 """
 
-# Keys whose time has come, of subscriptions that no operator has paused, and whose tables are of this version.
+# Keys whose time has come, of subscriptions that no operator has paused, and whose tables are of this version. The
+# statement's own time: an index cannot be searched by a clock that runs on.
 _SELECT_DUE = """
 SELECT k.id, k.subscription
 FROM eventstore_parked_key k
 JOIN unnest(%s::text[], %s::integer[]) AS wanted (subscription, projection_version) USING (subscription)
-WHERE k.next_attempt_at <= clock_timestamp()
+WHERE k.next_attempt_at <= statement_timestamp()
     AND NOT EXISTS (
         SELECT FROM eventstore_checkpoint c
         WHERE c.subscription = k.subscription
