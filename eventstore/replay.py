@@ -18,6 +18,7 @@ import structlog
 from django.db import DatabaseError, OperationalError, connections, transaction
 from psycopg import sql
 
+from eventstore.exclusion import MigrationRunning
 from eventstore.failures import is_lock_timeout, is_lost_race, is_passing
 from eventstore.registry import UnknownEventType
 from eventstore.rows import decode_rows
@@ -106,8 +107,8 @@ class SwapHeldUp(Exception):
     """The live tables or their projection were in use for so long that the swap was given up for now."""
 
 
-class NewerVersionLive(Exception):
-    """The live tables are of a newer version than this program's."""
+class LiveVersionChanged(Exception):
+    """Another version's tables have become the live ones while this replay was building."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,15 +160,19 @@ class _NotCaughtUp(Exception):
 
 
 def changed_projections(*, store: EventStore) -> list[Projection]:
-    """The projections whose live tables are not what the program makes today: of another version or another DDL."""
+    """The projections whose live tables are older than the program: of an earlier version, or of another DDL.
+
+    Those of a later version are left out: beside a newer program, an older one must not take them back unasked.
+    """
     return [found for found in store.subscriptions.projections() if _has_changed(found, using=store.using)]
 
 
 def _has_changed(projection: Projection, *, using: str) -> bool:
     with connections[using].cursor() as cursor:
         made = tables_made(cursor, projection, schema=projection.schema)
-    versions = _live_versions(projection, using=using)
-    return bool(versions - {projection.version}) or bool(set(made.values()) - {made_from(projection)})
+    newest = max(_live_versions(projection, using=using), default=projection.version)
+    other_ddl = bool(set(made.values()) - {made_from(projection)})
+    return newest < projection.version or (newest == projection.version and other_ddl)
 
 
 def plan(projection: Projection, *, store: EventStore) -> Plan:
@@ -197,7 +202,7 @@ def rebuild(
 ) -> Rebuilt:
     """Replays the projection from the beginning of the log, or from where an earlier replay was interrupted.
 
-    Raises `ReplayInProgress`, `MigrationRunning`, `NewerVersionLive`, `TooManyFailures`, `SwapHeldUp` and
+    Raises `ReplayInProgress`, `MigrationRunning`, `LiveVersionChanged`, `TooManyFailures`, `SwapHeldUp` and
     `UnknownEventType`, and whatever the database raises for want of itself. The live tables are then as they were, and
     the next call goes on where this one stood.
     """
@@ -237,6 +242,8 @@ class _Builder:
         self._largest = batch
         self._size = batch
         self._unwanted = unwanted_names(shadow.projection, store)
+        # An older program may take its version's tables back, but not from a newer one that was quicker.
+        self.replaces: Final = _live_versions(shadow.projection, using=store.using) | {shadow.projection.version}
         self._progress = Progress(projection=shadow.projection.id, position=0, head=0, doing="building")
 
     def build(self) -> None:
@@ -343,8 +350,9 @@ def _swap(builder: _Builder) -> tuple[int, int]:
     with shadow.transaction() as cursor:
         cursor.execute(_SET_LOCK_TIMEOUT, [f"{ADVANCE_WAIT_MS}ms"])
         cursor.execute(_LOCK_LIVE, [projection.id])
-        if any((version or 0) > projection.version for (version,) in cursor.fetchall()):
-            raise NewerVersionLive(f"the live tables of {projection.id} are newer than version {projection.version}")
+        versions = {version or 0 for (version,) in cursor.fetchall()}
+        if versions - builder.replaces:
+            raise LiveVersionChanged(f"the live tables have become those of version {max(versions)} meanwhile")
         window = builder.step(cursor, limit=LAST_BATCH)
         if window.entries == LAST_BATCH:
             raise _NotCaughtUp
@@ -382,15 +390,14 @@ def _move_table(cursor: Any, name: str, *, source: str, target: str) -> None:
 
 
 def _drop_replaced(shadow: Shadow) -> None:
-    """Drops what earlier swaps have replaced, unless somebody still reads it: then the next replay does."""
+    """Drops what earlier swaps have replaced. What cannot be dropped now, the next replay drops."""
     try:
         with shadow.transaction() as cursor:
             cursor.execute(_SET_LOCK_TIMEOUT, [f"{ADVANCE_WAIT_MS}ms"])
             drop_tables(cursor, shadow.projection, schema=old_schema(shadow.projection))
-    except OperationalError as error:
-        if not is_lock_timeout(error):
-            raise
-        _log.warning("eventstore.replaced_tables_in_use", projection=shadow.projection.id)
+    except (DatabaseError, MigrationRunning) as error:
+        reason = parking.describe(error)
+        _log.warning("eventstore.replaced_tables_kept", projection=shadow.projection.id, reason=reason)
 
 
 def _count_parked(cursor: Any, shadow: Shadow) -> int:

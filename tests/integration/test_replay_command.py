@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import connection
 
 from config.processes import wait_until
 from eventstore import exclusion, shadow
@@ -193,3 +194,17 @@ def test_it_fails_visibly_when_streams_could_not_be_handled() -> None:
     history.write()
     with pytest.raises(CommandError, match="rebuilt and live, but 1 streams could not be handled"):
         run("--all")
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_preparing_a_database_rebuilds_what_an_earlier_version_made() -> None:
+    History().everything().write()
+    dispatch()
+    live = contents()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE eventstore_checkpoint SET projection_version = 0 WHERE subscription = 'views.accounts'")
+        cursor.execute("ALTER TABLE readmodel.account DROP COLUMN search")
+    call_command("prepare_database", verbosity=0)
+    assert contents() == live
+    assert set(query("SELECT projection_version FROM eventstore_checkpoint")) == {(1,)}
+    assert query("SELECT count(search) FROM readmodel.account") == [(len(live["account"]),)]

@@ -29,7 +29,7 @@ LINE_EVERY_SECONDS: Final = 5.0
 _REFUSALS: Final = (
     MigrationRunning,
     ReplayInProgress,
-    replay.NewerVersionLive,
+    replay.LiveVersionChanged,
     replay.SwapHeldUp,
     replay.TooManyFailures,
     UnknownEventType,
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         parser.add_argument("names", nargs="*", metavar="NAME", help="the id of a projection, such as views.accounts")
         parser.add_argument("--all", action="store_true", help="every projection")
         parser.add_argument(
-            "--changed", action="store_true", help="those whose live tables are of another version than this program"
+            "--changed", action="store_true", help="those whose live tables are of an earlier version than this program"
         )
         parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
         parser.add_argument("--restart", action="store_true", help="do not resume what was interrupted: begin anew")
@@ -68,7 +68,7 @@ class Command(BaseCommand):
             for projection in projections:
                 rebuilt = self._rebuild(projection, store, report, restart=options["restart"])
                 parked += rebuilt.parked_keys
-        if not projections:
+        if not projections and options["verbosity"] > 0:
             self.stdout.write("Every read model is of this program's version: nothing to do.")
         if parked:
             raise CommandError(
