@@ -7,6 +7,7 @@ Imported by the fault tests and the soak.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from typing import Any, Final, Self
 from uuid import uuid4
 
 import httpx
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request would drown what matters
 
 API: Final = "/api/v1/"
 TIMEOUT_SECONDS: Final = 10.0
@@ -48,7 +51,7 @@ class Told:
     request: Request
     status: int
     body: dict[str, Any]
-    tries: int
+    undecided: tuple[str, ...]  # what came of the tries before the last
     slowest_seconds: float  # of a single try, answered or not
 
 
@@ -68,22 +71,23 @@ class Client:
     def ask(self, request: Request) -> Told:
         """Asks until there is an answer. Raises `NoAnswer`."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        tries, slowest_seconds = 0, 0.0
+        undecided: list[str] = []
+        slowest_seconds = 0.0
         while time.monotonic() < deadline:
-            tries += 1
             began = time.monotonic()
             response = self._try(request)
             slowest_seconds = max(slowest_seconds, time.monotonic() - began)
-            if response is not None and _is_decided(response):
+            if isinstance(response, httpx.Response) and _is_decided(response):
                 return Told(
                     request=request,
                     status=response.status_code,
                     body=response.json(),
-                    tries=tries,
+                    undecided=tuple(undecided),
                     slowest_seconds=slowest_seconds,
                 )
+            undecided.append(_describe(response))
             time.sleep(_PAUSE_SECONDS)
-        raise NoAnswer(f"{request.path}: no answer after {tries} tries")
+        raise NoAnswer(f"{request.path}: no answer after {undecided}")
 
     def do(self, path: str, **body: Any) -> dict[str, Any]:
         """Has something done that must succeed; answers with the body."""
@@ -98,11 +102,15 @@ class Client:
         body: dict[str, Any] = response.json()
         return body
 
-    def _try(self, request: Request) -> httpx.Response | None:
+    def _try(self, request: Request) -> httpx.Response | httpx.TransportError:
         try:
             return self._http.post(request.path, json=request.body, headers={"Idempotency-Key": request.key})
-        except httpx.TransportError:
-            return None
+        except httpx.TransportError as error:
+            return error
+
+
+def _describe(outcome: httpx.Response | httpx.TransportError) -> str:
+    return f"{outcome.status_code} {outcome.text[:200]}" if isinstance(outcome, httpx.Response) else repr(outcome)
 
 
 def _is_decided(response: httpx.Response) -> bool:

@@ -81,14 +81,19 @@ class Product:
 
     def worker(self) -> psutil.Process | None:
         """The Celery worker's parent process, or None while there is none."""
-        return self._child("worker")
+        return self._child("config.celery", "worker")
 
     def redis(self) -> psutil.Process | None:
         """The Redis server, or None while there is none."""
         return self._child("redis-server")
 
-    def _child(self, word: str) -> psutil.Process | None:
-        found = [child for child in self.daybook.children() if word in _arguments(child)]
+    def web(self) -> psutil.Process | None:
+        """The web server's parent process, or None while there is none."""
+        return self._child("granian")
+
+    def _child(self, *words: str) -> psutil.Process | None:
+        """The child of `up` in whose command line each of these words stands."""
+        found = [child for child in self.daybook.children() if all(_names(child, word) for word in words)]
         return found[0] if found else None
 
     def kill_worker(self, *, parent: bool) -> None:
@@ -138,11 +143,13 @@ class Product:
             os.kill(redis.pid, signal.SIGCONT)
 
 
-def _arguments(process: psutil.Process) -> str:
+def _names(process: psutil.Process, word: str) -> bool:
+    """Whether an argument is this word, or a path that ends in it or in it and a colon with more."""
     try:
-        return " ".join(process.cmdline())
+        arguments = process.cmdline()
     except psutil.Error:
-        return ""
+        return False
+    return any(argument.rpartition("/")[2].partition(":")[0] == word for argument in arguments)
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:

@@ -14,6 +14,7 @@ import random
 import statistics
 import sys
 import time
+from collections import Counter
 from typing import Any, Final
 
 from config.embedded.credentials import read_credentials
@@ -50,7 +51,8 @@ def soak(product: Product, *, transfers: int, kills: int, clients: int, seed: in
 def _answers(told: list[Told]) -> dict[str, Any]:
     slowest = sorted(answer.slowest_seconds * 1_000 for answer in told)
     return {
-        "repeated_requests": sum(answer.tries > 1 for answer in told),
+        "repeated_requests": sum(bool(answer.undecided) for answer in told),
+        "repeated_because": Counter(reason for answer in told for reason in answer.undecided),
         "answer_ms_median": round(statistics.median(slowest), 1),
         "answer_ms_p99": round(slowest[int(len(slowest) * 0.99)], 1),
         "answer_ms_max": round(slowest[-1], 1),

@@ -26,6 +26,18 @@ def test_it_loses_nothing_when_workers_are_killed(product: Product) -> None:
     product.assert_nothing_is_lost(seconds=SETTLED_SECONDS)
 
 
+def test_it_does_nothing_twice_when_the_web_server_is_killed(product: Product) -> None:
+    requests = product.settle().requests(transfers=80, deposits=80, seed=5)
+    with product.load(requests, clients=CLIENTS) as load:
+        for kill in range(2):
+            assert wait_until(lambda: load.answered > load.total * kill / 2, timeout_seconds=SETTLED_SECONDS)  # noqa: B023
+            web = product.web()
+            assert web is not None
+            web.send_signal(signal.SIGKILL)
+    assert any(answer.undecided for answer in load.told), "no client was left without an answer"
+    product.assert_nothing_is_lost(seconds=SETTLED_SECONDS)
+
+
 def test_it_answers_and_catches_up_when_redis_hangs(product: Product) -> None:
     requests = product.settle().requests(transfers=60, deposits=20, seed=2)
     with product.frozen_redis(), product.load(requests, clients=CLIENTS) as load:
