@@ -206,5 +206,5 @@ def test_preparing_a_database_rebuilds_what_an_earlier_version_made() -> None:
         cursor.execute("ALTER TABLE readmodel.account DROP COLUMN search")
     call_command("prepare_database", verbosity=0)
     assert contents() == live
-    assert set(query("SELECT projection_version FROM eventstore_checkpoint")) == {(1,)}
+    assert query("SELECT projection_version FROM eventstore_checkpoint WHERE subscription = 'views.accounts'") == [(1,)]
     assert query("SELECT count(search) FROM readmodel.account") == [(len(live["account"]),)]
