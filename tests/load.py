@@ -178,7 +178,7 @@ class Town:
     cash_minor: int  # minor units that were paid in when they were opened
 
     @staticmethod
-    def settle(client: Client, *, accounts: int = 10, balance_minor: int = 100_00) -> Town:
+    def settle(client: Client, *, accounts: int = 10, balance_minor: int = 1_000_00) -> Town:
         """Opens the accounts, in EUR; the client may freeze and close."""
         customer_id = client.do("customers", name="Alice")["customer_id"]
 
@@ -202,7 +202,8 @@ class Town:
 
     def _transfer(self, random: Random) -> Request:
         payer, payee = random.sample(self.accounts, 2)
-        amount = _euros(random.choice([1, 99, random.randint(1, 50_00), random.randint(1, 500_00)]))
+        small, large = random.randint(1, 50_00), random.randint(500_00, 5_000_00)
+        amount = _euros(random.choice([1, 99, small, small, small, large]))
         return Request(path="transfers", body={"from_account_id": payer, "to_account_id": payee, "amount": amount})
 
     def _deposit(self, random: Random) -> Request:

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
@@ -50,12 +51,18 @@ class Product:
             yield load
         self.told += load.told
 
-    def assert_nothing_is_lost(self, *, seconds: float) -> None:
-        """Every transfer ends within that time; what clients were told, the store and the read models agree."""
+    def assert_nothing_is_lost(self, *, seconds: float) -> float:
+        """Every transfer ends within that time; what clients were told, the store and the read models agree.
+
+        Answers with the seconds that it took until every transfer was final and shown.
+        """
+        began = time.monotonic()
         assert self.auditor.wait_until_all_final(seconds=seconds), self._what_is_left()
+        settled_seconds = time.monotonic() - began
         self.auditor.check(self.told, cash_minor=self.cash_minor)
         report = self.verify()
         assert report["clean"], report
+        return settled_seconds
 
     def _what_is_left(self) -> str:
         shown = self.auditor.transfers_shown()
