@@ -110,7 +110,7 @@ HOT: Final[dict[str, tuple[str, Sequence[Any]]]] = {
     "sequencer: read the outbox": (sequencer._READ_OUTBOX, [5_000]),
     "sequencer: log and delete": (sequencer._SEQUENCE, [NOW, _ids, [1] * 500, [None] * 500, 25_000, _ids, 25_000]),
     "read by stream": (reading._READ_BY_STREAM, _range),
-    "read by stream: far behind": (reading._READ_BY_STREAM, [0, 25_000, 0, 255, 500, ["CartOpened"]]),
+    "read by stream: far behind": (reading._READ_BY_STREAM, [0, 1_000, 0, 255, 500, ["CartOpened"]]),
     "read by route": (reading._READ_BY_ROUTE, _range),
     "read one": (reading._READ_ONE, [77]),
     "due": (checkpoints._SELECT_DUE, [["follower"], 1_000]),
