@@ -97,6 +97,12 @@ VALUES (%s, %s, %s, jsonb_build_object('key', %s::text, 'position', %s::bigint, 
 """
 
 
+class NotParked(LookupError):
+    """This is not parked any more, or is being retried right now."""
+
+    code = "not_found"
+
+
 class NotDiscardable(Exception):
     """This event can only be retried: leaving it out would leave its story without an end."""
 
@@ -181,13 +187,13 @@ def retry(parked_key_id: int, subscription: Subscription, *, store: EventStore) 
 def discard(parked_key_id: int, subscription: Subscription, *, actor: str, reason: str, store: EventStore) -> int:
     """Gives up the first event behind the key and ends its story; answers with its position. Recorded for audit.
 
-    Raises `NotDiscardable` when the subscription names no way to end the story soundly, LookupError when the key is
+    Raises `NotDiscardable` when the subscription names no way to end the story soundly, `NotParked` when the key is
     not parked any more or is being retried right now.
     """
     with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
         found = _lock_first(cursor, parked_key_id)
         if found is None:
-            raise LookupError("the key is not parked, or is being retried right now")
+            raise NotParked("the key is not parked, or is being retried right now")
         key, position = found
         (recorded,) = decode_rows([read_one(cursor, position)], registry=store.registry, using=store.using)
         ending = subscription.discards.get(type(recorded.data)) if isinstance(subscription, Reactor) else None

@@ -1,0 +1,196 @@
+"""What an operator does to subscriptions and to what is parked: pause, resume, retry, discard.
+
+Invariant: each is recorded, with who did it and why, in a table that nobody can rewrite; what changes a row commits
+together with its record. Commands and the admin call this; handlers never do.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from django.db import OperationalError, connections, transaction
+from django.db.backends.utils import CursorWrapper
+
+from eventstore.conf import store_settings
+from eventstore.failures import is_lock_timeout
+from eventstore.store import EventStore
+from eventstore.subscriptions import parking
+from eventstore.wakeup import wake_on_commit
+
+MAX_REASON_LENGTH: Final = 500
+
+# Waits no longer than this for a worker that is in the middle of a batch.
+_BOUND_WAIT = "SELECT set_config('lock_timeout', %s, true)"
+
+# A subscription's checkpoints, locked in order, as every lock.
+_LOCK_CHECKPOINTS = """
+SELECT id, status FROM eventstore_checkpoint WHERE subscription = %s AND status <> 'replaying'
+ORDER BY bucket_low FOR UPDATE
+"""
+
+_PAUSE = """
+UPDATE eventstore_checkpoint SET status = 'paused', paused_by = %s, paused_reason = %s WHERE id = ANY(%s)
+"""
+
+# What held it, or died in it, is forgotten with the pause: whoever resumes has looked.
+_RESUME = """
+UPDATE eventstore_checkpoint
+SET status = 'running', paused_by = '', paused_reason = '', attempts = 0, held_until = NULL, held_reason = ''
+WHERE id = ANY(%s)
+"""
+
+# What an operator did.
+_RECORD = "INSERT INTO eventstore_operation (actor, action, subscription, detail) VALUES (%s, %s, %s, %s::jsonb)"
+
+# A parked key by its id.
+_SELECT_KEY = "SELECT subscription, key FROM eventstore_parked_key WHERE id = %s"
+
+
+class NoSuchSubscription(LookupError):
+    """There is no subscription of that name."""
+
+
+class NothingToDo(Exception):
+    """It is as you want it already."""
+
+
+class SubscriptionBusy(Exception):
+    """A worker is in the middle of a batch of it; try again in a moment."""
+
+
+class ReasonMissing(ValueError):
+    """Say why, in a few words."""
+
+
+class Retried(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of retrying some keys."""
+
+    freed: int
+    still_parked: int
+    busy: int  # somebody else was at them, or they were gone
+    left: int  # for which there was no time
+
+
+def pause(subscription_id: str, *, actor: str, reason: str, using: str = "default") -> int:
+    """Stops every checkpoint of the subscription until it is resumed; answers with how many it stopped.
+
+    Raises `NoSuchSubscription`, `NothingToDo`, `SubscriptionBusy`, `ReasonMissing`.
+    """
+    why = _reason(reason)
+    with _operating(using) as cursor:
+        ids = _lock_checkpoints(cursor, subscription_id, status="running")
+        cursor.execute(_PAUSE, [actor, why, ids])
+        _record(cursor, actor, "pause", subscription_id, {"reason": why, "checkpoints": len(ids)})
+    return len(ids)
+
+
+def resume(subscription_id: str, *, actor: str, reason: str, using: str = "default") -> int:
+    """Lets the subscription's paused checkpoints go on where they stood; answers with how many.
+
+    Raises `NoSuchSubscription`, `NothingToDo`, `SubscriptionBusy`, `ReasonMissing`.
+    """
+    why = _reason(reason)
+    with _operating(using) as cursor:
+        ids = _lock_checkpoints(cursor, subscription_id, status="paused")
+        cursor.execute(_RESUME, [ids])
+        _record(cursor, actor, "resume", subscription_id, {"reason": why, "checkpoints": len(ids)})
+        wake_on_commit(using)
+    return len(ids)
+
+
+def retry(parked_key_id: int, *, actor: str, reason: str, store: EventStore) -> parking.Retry:
+    """Handles what is behind the key now, in the log's order. Raises `parking.NotParked`, `NoSuchSubscription`.
+
+    It is recorded first, in a transaction of its own: the handler may kill the process.
+    """
+    why = _reason(reason)
+    subscription_id, key = _find_key(parked_key_id, using=store.using)
+    subscription = store.subscriptions.get(subscription_id)
+    if subscription is None:
+        raise NoSuchSubscription(subscription_id)
+    with _operating(store.using) as cursor:
+        _record(cursor, actor, "retry", subscription_id, {"key": str(key), "reason": why})
+    return parking.retry(parked_key_id, subscription, store=store)
+
+
+def retry_many(
+    parked_key_ids: Sequence[int], *, actor: str, reason: str, store: EventStore, budget_seconds: float
+) -> Retried:
+    """Retries one key after the other until the time is up; what it has no time for stays as it is."""
+    deadline = time.monotonic() + budget_seconds
+    freed = still_parked = busy = 0
+    for done, parked_key_id in enumerate(parked_key_ids):
+        if time.monotonic() >= deadline:
+            return Retried(freed=freed, still_parked=still_parked, busy=busy, left=len(parked_key_ids) - done)
+        try:
+            outcome = retry(parked_key_id, actor=actor, reason=reason, store=store)
+        except parking.NotParked:  # a worker was faster
+            outcome = parking.Retry.BUSY
+        freed += outcome is parking.Retry.FREED
+        still_parked += outcome is parking.Retry.STILL_PARKED
+        busy += outcome is parking.Retry.BUSY
+    return Retried(freed=freed, still_parked=still_parked, busy=busy, left=0)
+
+
+def discard(parked_key_id: int, *, actor: str, reason: str, store: EventStore) -> int:
+    """Gives up the first event behind the key and ends its story soundly; answers with its position.
+
+    Raises `NoSuchSubscription`, `ReasonMissing`, `parking.NotParked` and `parking.NotDiscardable`.
+    """
+    why = _reason(reason)
+    subscription_id, _ = _find_key(parked_key_id, using=store.using)
+    subscription = store.subscriptions.get(subscription_id)
+    if subscription is None:
+        raise NoSuchSubscription(subscription_id)
+    return parking.discard(parked_key_id, subscription, actor=actor, reason=why, store=store)
+
+
+def _reason(text: str) -> str:
+    reason = " ".join(text.split())
+    if not reason or len(reason) > MAX_REASON_LENGTH:
+        raise ReasonMissing(f"say why, in at most {MAX_REASON_LENGTH} characters")
+    return reason
+
+
+@contextmanager
+def _operating(using: str) -> Iterator[CursorWrapper]:
+    """One transaction, which waits for a worker only as long as a command does."""
+    try:
+        with transaction.atomic(using=using, durable=True), connections[using].cursor() as cursor:
+            cursor.execute(_BOUND_WAIT, [f"{store_settings().LOCK_TIMEOUT_MS}ms"])
+            yield cursor
+    except OperationalError as error:
+        if is_lock_timeout(error):
+            raise SubscriptionBusy("a worker is in the middle of a batch; try again") from error
+        raise
+
+
+def _lock_checkpoints(cursor: CursorWrapper, subscription_id: str, *, status: str) -> list[int]:
+    """The ids of the subscription's checkpoints of that status, all of them locked."""
+    cursor.execute(_LOCK_CHECKPOINTS, [subscription_id])
+    found = cursor.fetchall()
+    if not found:
+        raise NoSuchSubscription(f"there is no subscription {subscription_id!r}")
+    ids = [id for id, current in found if current == status]
+    if not ids:
+        raise NothingToDo(f"no checkpoint of {subscription_id} is {status}")
+    return ids
+
+
+def _find_key(parked_key_id: int, *, using: str) -> tuple[str, UUID]:
+    with connections[using].cursor() as cursor:
+        cursor.execute(_SELECT_KEY, [parked_key_id])
+        found = cursor.fetchone()
+    if found is None:
+        raise parking.NotParked("the key is not parked any more")
+    return found[0], found[1]
+
+
+def _record(cursor: CursorWrapper, actor: str, action: str, subscription_id: str, detail: Mapping[str, Any]) -> None:
+    cursor.execute(_RECORD, [actor, action, subscription_id, json.dumps(detail)])
