@@ -1,0 +1,1 @@
+"""How fast Daybook is, measured beside simpler ways of doing the same. See `bench/README.md`."""

@@ -1,0 +1,100 @@
+"""`python -m bench [--quick]`: runs the benchmarks, prints a table, writes `bench/results.json`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import django
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from bench.databases import durable_servers
+from bench.latency import idle_latency
+from bench.measuring import Comparison
+
+RESULTS: Final = Path(__file__).with_name("results.json")
+
+
+def main() -> int:
+    """Parses, measures, tells."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer and smaller runs: a first impression in a minute")
+    parser.add_argument("--only", choices=["transfers", "appends", "replays", "latency"], help="one of them alone")
+    options = parser.parse_args()
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    results: list[Comparison] = []
+    for name, measure in _benchmarks(quick=options.quick).items():
+        if options.only in (None, name):
+            console.print(f"measuring {name} …", style="dim")
+            results += measure()
+    console.print(_table(results))
+    if options.only is None:
+        RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(_report(results, quick=options.quick))) + b"\n")
+        console.print(f"written to {RESULTS}", style="dim")
+    return 0
+
+
+def _benchmarks(*, quick: bool) -> dict[str, Any]:
+    return {
+        "transfers": lambda: _in_process("end_to_end", count=1_000 if quick else 5_000, runs=3 if quick else 5),
+        "appends": lambda: _in_process("appends", count=300 if quick else 2_000, runs=3 if quick else 5),
+        "replays": lambda: _in_process("replays", count=1_000 if quick else 10_000, runs=3 if quick else 5),
+        "latency": lambda: idle_latency(count=20 if quick else 100),
+    }
+
+
+def _in_process(name: str, *, count: int, runs: int) -> list[Comparison]:
+    """Runs one of `bench.throughput`, which can only be imported once Django knows the servers."""
+    with durable_servers() as servers:
+        django.setup()
+        found: list[Comparison] = getattr(import_module("bench.throughput"), name)(servers, count=count, runs=runs)
+        return found
+
+
+def _table(results: list[Comparison]) -> Table:
+    table = Table("what", "median", "lowest", "highest", "p95", "unit", "peer", "its median", "ratio")
+    for result in results:
+        low, high = result.ours.spread
+        figures = [_shown(value) for value in (result.ours.median, low, high, result.ours.percentile(95))]
+        beside = ["", "", ""]
+        if result.peer is not None and result.ratio is not None:
+            beside = [result.peer.what, _shown(result.peer.median), f"{result.ratio:.2f}"]
+        table.add_row(result.ours.what, *figures, result.ours.unit, *beside)
+    return table
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _report(results: list[Comparison], *, quick: bool) -> dict[str, Any]:
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "quick": quick,
+        "machine": {
+            "cpus": os.cpu_count(),
+            "load": [round(value, 2) for value in os.getloadavg()],
+            "python": platform.python_version(),
+            "system": platform.platform(),
+        },
+        "results": [result.as_plain() for result in results],
+    }
+
+
+def _commit() -> str:
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
