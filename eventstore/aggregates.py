@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from functools import reduce
-from typing import Any, Generic, Protocol, TypeVar, dataclass_transform
+from typing import Any, Final, Generic, Protocol, TypeVar, dataclass_transform
 
 import msgspec
 
@@ -43,6 +43,33 @@ class Aggregate(msgspec.Struct, Generic[S], frozen=True, kw_only=True):
     def fold(self, events: Iterable[Event], state: S | None = None) -> S:
         """The state after `events`, from `state` or from the beginning."""
         return reduce(self.evolve, events, self.initial if state is None else state)
+
+
+class AggregateRegistry:
+    """The aggregates of this program by the type of their streams, for whoever shows a stream's state.
+
+    Deciding needs none: a service names its aggregate itself.
+    """
+
+    def __init__(self) -> None:
+        self._by_type: dict[str, Aggregate[Any]] = {}
+
+    def register(self, aggregate: Aggregate[Any]) -> None:
+        """Makes the aggregate known. Raises ValueError when streams of its type have another one."""
+        if self._by_type.setdefault(aggregate.stream_type, aggregate) is not aggregate:
+            raise ValueError(f"streams of type {aggregate.stream_type!r} have an aggregate already")
+
+    def get(self, stream_type: str) -> Aggregate[Any] | None:
+        """The aggregate of these streams, or None when this program has none."""
+        return self._by_type.get(stream_type)
+
+    def all(self) -> list[Aggregate[Any]]:
+        """Every aggregate, by the type of its streams."""
+        return [self._by_type[stream_type] for stream_type in sorted(self._by_type)]
+
+
+aggregates: Final = AggregateRegistry()
+"""The registry that applications use unless they need one of their own."""
 
 
 class ProcessApply(Protocol):

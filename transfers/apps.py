@@ -4,6 +4,9 @@ from importlib import import_module
 
 from django.apps import AppConfig
 
+from eventstore.aggregates import aggregates
+from transfers.domain.transfer import MONEY_TRANSFER
+
 
 class TransfersConfig(AppConfig):
     """Money transfers: commands, events and the write API."""
@@ -11,5 +14,6 @@ class TransfersConfig(AppConfig):
     name = "transfers"
 
     def ready(self) -> None:
-        """Declares the context's subscriptions, once Django is up."""
+        """Declares the context's aggregate and subscriptions, once Django is up."""
+        aggregates.register(MONEY_TRANSFER)
         import_module("transfers.handlers")
