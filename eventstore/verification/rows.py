@@ -305,8 +305,10 @@ class AddedRowsCheck(RowsCheck[R]):
                     actual = rows.pop(self._slot(expected), None)
                     if actual != expected:
                         yield from self._row_differences(segment.name, expected, actual)
+        names = {segment.stream_id: segment.name for segment in chunk.segments}
         for slot, row in rows.items():
-            yield from self._row_differences(str(slot.stream_id), None, row)
+            stream = names.get(slot.stream_id, str(slot.stream_id))
+            yield from self._row_differences(stream, None, row)
 
     def _expected(self, segment: Segment, event: Stored, limit: int) -> Sequence[R]:
         recorded = self._handled(event)

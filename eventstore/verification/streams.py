@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from eventstore.buckets import bucket_of
-from eventstore.verification.findings import Difference, Scope, shown
-from eventstore.verification.walking import Chunk, Found, Segment, Stored, StreamCheck
+from eventstore.verification.findings import MISSING, Difference, Scope, shown
+from eventstore.verification.walking import Chunk, Found, Segment, Span, Stored, StreamCheck
+
+# Whose personal fields are sealed with a key of theirs.
+_SELECT_SUBJECTS = "SELECT subject_id FROM eventstore_subject_key WHERE subject_id BETWEEN %s AND %s"
 
 
 class StreamsCheck(StreamCheck):
@@ -88,11 +92,26 @@ class SequencingCheck(StreamCheck):
 
 
 class ReadableCheck(StreamCheck):
-    """Decodes each event, and unseals its personal fields unless the person was erased."""
+    """Decodes each event, and unseals its personal fields."""
 
     name = "events"
     unit = "events"
-    proves = "This program knows the type of each event and can read it."
+    proves = "This program knows the type of each event and can read it, but for the fields of persons who were erased."
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sealed: frozenset[str] = frozenset()
+
+    def begin(self, scope: Scope) -> Iterator[Difference]:
+        """Remembers which events have personal fields."""
+        names = scope.registry.names()
+        self._sealed = frozenset(name for name in names if scope.registry.named(name).sealed)
+        return iter(())
+
+    def read(self, cursor: Any, span: Span, limit: int) -> Found:
+        """Who has a key, or had one that was erased."""
+        cursor.execute(_SELECT_SUBJECTS, [span.after.stream_id, span.until.stream_id])
+        return Found(context={subject_id for (subject_id,) in cursor.fetchall()})
 
     def compare(self, chunk: Chunk, found: Found) -> Iterator[Difference]:
         """Everything that differs in this chunk."""
@@ -102,6 +121,8 @@ class ReadableCheck(StreamCheck):
                 if event.recorded is None:
                     expected = f"a readable {event.row.event_type}"
                     yield _difference(segment, event, "data", expected, event.unreadable)
+                elif event.row.event_type in self._sealed and event.row.stream_id not in found.context:
+                    yield _difference(segment, event, "key", "one that reads the sealed fields, or is erased", MISSING)
 
 
 def _order_differences(segment: Segment, before: Stored | None, event: Stored) -> Iterator[Difference]:

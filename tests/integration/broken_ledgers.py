@@ -1,0 +1,872 @@
+"""Ways to break a ledger, each with the difference that `verify_ledger` must name.
+
+A statement refers to the streams of a `Ledger` by their names: `%(shop)s`. Those on history run as the owner of the
+tables with the triggers off, the others as the app role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from eventstore.verification.findings import Difference
+from tests.integration.ledgers import Ledger
+
+NOBODY: Final = UUID(int=1)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """One way to break a ledger, and the difference that must be named."""
+
+    name: str
+    check: str
+    statements: tuple[str, ...]
+    field: str
+    stream: str = ""  # "account shop": the type and the ledger's name of it
+    expected: str | None = None  # None: whatever it is
+    actual: str | None = None
+    as_app: bool = False
+    version: int | None = None
+    position: int | None = None
+
+    def is_named(self, differences: Sequence[Difference], ledger: Ledger) -> bool:
+        """Whether the difference is among these."""
+        stream_type, _, name = self.stream.partition(" ")
+        stream = f"{stream_type}/{getattr(ledger, name)}" if name else self.stream
+        return any(
+            difference.field == self.field
+            and difference.stream == stream
+            and self.expected in (None, difference.expected)
+            and self.actual in (None, difference.actual)
+            and self.version in (None, difference.version)
+            and self.position in (None, difference.position)
+            for difference in differences
+        )
+
+
+_SHOP_60 = "stream_id = %(shop)s AND version = 60"
+_LAST_POSITION = "(SELECT max(position) FROM eventstore_log)"
+
+# An event like another, next in its stream, with other data.
+_FORGE = """
+INSERT INTO eventstore_event (
+    event_id, stream_type, stream_id, version, event_type, schema_version, data, metadata, recorded_at
+)
+SELECT gen_random_uuid(), stream_type, stream_id, version + 1, {event_type}, 1, {data}, metadata, recorded_at
+FROM eventstore_event WHERE stream_id = %({stream})s ORDER BY version DESC LIMIT 1
+"""
+# A row of the read model for another account.
+_COPY_ACCOUNT = """
+INSERT INTO readmodel.account (
+    account_id, number, title, customer_id, currency, balance, state, reference, opened_at, changed_at, version
+)
+SELECT {id}, number, title, customer_id, currency, balance, state, reference, opened_at, changed_at, version
+FROM readmodel.account LIMIT 1
+"""
+# The place in the log that a forged event would have had.
+_FORGE_PLACE = (
+    """
+    INSERT INTO eventstore_log
+    SELECT l.position + 1, (SELECT max(id) FROM eventstore_event), l.stream_bucket, l.route_bucket, l.sequenced_at
+    FROM eventstore_log l ORDER BY position DESC LIMIT 1
+    """,
+    "UPDATE eventstore_sequencer SET position = position + 1",
+)
+
+
+def _data(change: str, where: str) -> str:
+    """Changes an event's data: `change` is JSON that is merged into it."""
+    return f"UPDATE eventstore_event SET data = data || '{change}' WHERE {where}"
+
+
+def _of(event_type: str, stream: str, transfer: str) -> str:
+    return f"stream_id = %({stream})s AND event_type = '{event_type}' AND data->>'transfer_id' = %({transfer})s::text"
+
+
+def _unlogged(where: str) -> str:
+    return f"DELETE FROM eventstore_log WHERE event_id IN (SELECT id FROM eventstore_event WHERE {where})"
+
+
+OF_THE_STORE: Final = (
+    Broken("a position", "log", ("DELETE FROM eventstore_log WHERE position = 20",), "position", "", "20", "missing"),
+    Broken("some first positions", "log", ("DELETE FROM eventstore_log WHERE position < 4",), "position", "", "1 to 3"),
+    Broken(
+        "the last position",
+        "log",
+        (f"DELETE FROM eventstore_log WHERE position = {_LAST_POSITION}",),
+        "head position",
+    ),
+    Broken(
+        "a position twice",
+        "log",
+        (
+            "ALTER TABLE eventstore_log DROP CONSTRAINT eventstore_log_pkey",
+            (
+                "INSERT INTO eventstore_log SELECT position, -1, stream_bucket, route_bucket, sequenced_at"
+                " FROM eventstore_log WHERE position = 20"
+            ),
+        ),
+        "entries",
+        position=20,
+    ),
+    Broken(
+        "a position's event",
+        "log",
+        ("UPDATE eventstore_log SET event_id = 999999 WHERE position = 20",),
+        "event 999999",
+        actual="missing",
+        position=20,
+    ),
+    Broken(
+        "the clock of the log",
+        "log",
+        ("UPDATE eventstore_log SET sequenced_at = sequenced_at - interval '1 s' WHERE position = 20",),
+        "sequenced_at",
+        position=20,
+    ),
+    Broken("a head beyond", "log", ("UPDATE eventstore_sequencer SET position = position + 1",), "head position"),
+    Broken("no head", "log", ("DELETE FROM eventstore_sequencer",), "head", actual="missing"),
+    Broken(
+        "the clock of the head",
+        "log",
+        ("UPDATE eventstore_sequencer SET sequenced_at = '2000-01-01T00:00Z'",),
+        "head sequenced_at",
+    ),
+    Broken(
+        "a stray outbox row",
+        "outbox",
+        ("INSERT INTO eventstore_outbox VALUES (999999, 0, NULL)",),
+        "event 999999",
+        actual="missing",
+    ),
+    Broken(
+        "a bucket that nobody follows",
+        "checkpoints",
+        ("UPDATE eventstore_checkpoint SET bucket_low = 5 WHERE subscription = 'views.accounts'",),
+        "views.accounts: first bucket of a range",
+        expected="0",
+        actual="5",
+    ),
+    Broken(
+        "buckets that two follow",
+        "checkpoints",
+        (
+            (
+                "INSERT INTO eventstore_checkpoint (subscription, follows, bucket_low, bucket_high, position)"
+                " VALUES ('views.accounts', 'stream', 100, 255, 0)"
+            ),
+        ),
+        "views.accounts: first bucket of a range",
+        expected="256",
+        actual="100",
+    ),
+    Broken(
+        "last buckets that nobody follows",
+        "checkpoints",
+        ("UPDATE eventstore_checkpoint SET bucket_high = 250 WHERE subscription = 'accounts.saga'",),
+        "accounts.saga: last bucket",
+        actual="250",
+    ),
+    Broken(
+        "a checkpoint in the future",
+        "checkpoints",
+        ("UPDATE eventstore_checkpoint SET position = 999999 WHERE subscription = 'accounts.saga'",),
+        "accounts.saga: position of buckets 0 to 255",
+        actual="999999",
+    ),
+    Broken(
+        "an event",
+        "streams",
+        (f"DELETE FROM eventstore_event WHERE {_SHOP_60}",),
+        "version",
+        "account shop",
+        "60",
+        "61",
+    ),
+    Broken(
+        "a stream's beginning",
+        "streams",
+        ("DELETE FROM eventstore_event WHERE stream_id = %(travel)s AND version = 1",),
+        "version",
+        "account travel",
+        "1",
+        "2",
+    ),
+    Broken(
+        "a version gap",
+        "streams",
+        ("UPDATE eventstore_event SET version = 9 WHERE stream_id = %(travel)s AND version = 2",),
+        "version",
+        "account travel",
+        "2",
+        "9",
+    ),
+    Broken(
+        "a version twice",
+        "streams",
+        (
+            "ALTER TABLE eventstore_event DROP CONSTRAINT eventstore_event_stream_version_unique",
+            "UPDATE eventstore_event SET version = 60 WHERE stream_id = %(shop)s AND version = 61",
+        ),
+        "version",
+        "account shop",
+        "61",
+        "60",
+    ),
+    Broken(
+        "a stream of two types",
+        "streams",
+        (f"UPDATE eventstore_event SET stream_type = 'customer' WHERE {_SHOP_60}",),
+        "stream_type",
+        "account shop",
+        "account",
+        "customer",
+    ),
+    Broken(
+        "the clock of a stream",
+        "streams",
+        (f"UPDATE eventstore_event SET recorded_at = recorded_at - interval '1 day' WHERE {_SHOP_60}",),
+        "recorded_at",
+        "account shop",
+        version=60,
+    ),
+    Broken(
+        "an event beside the outbox",
+        "sequencing",
+        (_FORGE.format(event_type="event_type", data="data", stream="shop"),),
+        "place",
+        "account shop",
+        actual="in neither",
+    ),
+    Broken(
+        "an event twice in the log",
+        "sequencing",
+        (
+            "ALTER TABLE eventstore_log DROP CONSTRAINT eventstore_log_event_id_unique",
+            (
+                "INSERT INTO eventstore_log"
+                " SELECT h.position + 1, e.id, l.stream_bucket, l.route_bucket, h.sequenced_at"
+                " FROM eventstore_sequencer h, eventstore_event e JOIN eventstore_log l ON l.event_id = e.id"
+                f" WHERE {_SHOP_60}"
+            ),
+            "UPDATE eventstore_sequencer SET position = position + 1",
+        ),
+        "place",
+        "account shop",
+        version=60,
+    ),
+    Broken(
+        "an event in log and outbox",
+        "sequencing",
+        (
+            (
+                "INSERT INTO eventstore_outbox SELECT l.event_id, l.stream_bucket, l.route_bucket"
+                f" FROM eventstore_event e JOIN eventstore_log l ON l.event_id = e.id WHERE {_SHOP_60}"
+            ),
+        ),
+        "place",
+        "account shop",
+        version=60,
+    ),
+    Broken(
+        "an event out of its order",
+        "sequencing",
+        (
+            (
+                "CREATE TEMPORARY TABLE swapped AS SELECT l.* FROM eventstore_log l JOIN eventstore_event e"
+                " ON e.id = l.event_id WHERE e.stream_id = %(shop)s AND e.version IN (60, 61)"
+            ),
+            "DELETE FROM eventstore_log WHERE position IN (SELECT position FROM swapped)",
+            (
+                "INSERT INTO eventstore_log SELECT (SELECT sum(position) FROM swapped) - position, event_id,"
+                " stream_bucket, route_bucket, sequenced_at FROM swapped"
+            ),
+        ),
+        "position",
+        "account shop",
+        version=61,
+    ),
+    Broken(
+        "an event that is left behind",
+        "sequencing",
+        (
+            (
+                "INSERT INTO eventstore_outbox SELECT l.event_id, l.stream_bucket, l.route_bucket"
+                f" FROM eventstore_event e JOIN eventstore_log l ON l.event_id = e.id WHERE {_SHOP_60}"
+            ),
+            _unlogged(_SHOP_60),
+        ),
+        "position",
+        "account shop",
+        "none while version 60 waits in the outbox",
+        version=61,
+    ),
+    Broken(
+        "a stream's bucket",
+        "sequencing",
+        (
+            (
+                "UPDATE eventstore_log SET stream_bucket = (stream_bucket + 1) %% 256"
+                f" WHERE event_id = (SELECT id FROM eventstore_event WHERE {_SHOP_60})"
+            ),
+        ),
+        "stream_bucket",
+        "account shop",
+    ),
+    Broken(
+        "a route's bucket",
+        "sequencing",
+        (
+            (
+                "UPDATE eventstore_log SET route_bucket = NULL"
+                " WHERE event_id = (SELECT id FROM eventstore_event WHERE stream_id = %(completed)s AND version = 1)"
+            ),
+        ),
+        "route_bucket",
+        "transfer completed",
+        actual="null",
+    ),
+    Broken(
+        "an unknown event",
+        "events",
+        (f"UPDATE eventstore_event SET event_type = 'AccountPainted' WHERE {_SHOP_60}",),
+        "data",
+        "account shop",
+        "a readable AccountPainted",
+    ),
+    Broken(
+        "an event of a later version",
+        "events",
+        (f"UPDATE eventstore_event SET schema_version = 9 WHERE {_SHOP_60}",),
+        "data",
+        "account shop",
+    ),
+    Broken(
+        "an event without its data",
+        "events",
+        (f"UPDATE eventstore_event SET data = '{{}}' WHERE {_SHOP_60}",),
+        "data",
+        "account shop",
+    ),
+    Broken(
+        "an event without its metadata",
+        "events",
+        (f"UPDATE eventstore_event SET metadata = '{{}}' WHERE {_SHOP_60}",),
+        "data",
+        "account shop",
+    ),
+    Broken(
+        "a sealed field",
+        "events",
+        (
+            (
+                "UPDATE eventstore_event b SET data = jsonb_set(b.data, '{name}', a.data->'name')"
+                " FROM eventstore_event a"
+                " WHERE b.stream_id = %(bob)s AND b.version = 1 AND a.stream_id = %(alice)s AND a.version = 1"
+            ),
+        ),
+        "data",
+        "customer bob",
+        actual="InvalidTag",
+    ),
+    Broken(
+        "a person's key",
+        "events",
+        ("DELETE FROM eventstore_subject_key WHERE subject_id = %(bob)s",),
+        "key",
+        "customer bob",
+        actual="missing",
+    ),
+    Broken(
+        "a snapshot's state",
+        "snapshots",
+        ("UPDATE eventstore_snapshot SET state = jsonb_set(state, '{balance}', '1')",),
+        "snapshot state.balance",
+        "account shop",
+        actual="1",
+        as_app=True,
+    ),
+    Broken(
+        "a snapshot with something more",
+        "snapshots",
+        ("""UPDATE eventstore_snapshot SET state = state || '{"limit": 5}'""",),
+        "snapshot state.limit",
+        "account shop",
+        "missing",
+        "5",
+        as_app=True,
+    ),
+    Broken(
+        "a snapshot's stream type",
+        "snapshots",
+        ("UPDATE eventstore_snapshot SET stream_type = 'customer'",),
+        "snapshot stream_type",
+        "account shop",
+        as_app=True,
+    ),
+    Broken(
+        "a snapshot's first time",
+        "snapshots",
+        ("UPDATE eventstore_snapshot SET created_at = created_at + interval '1 microsecond'",),
+        "snapshot created_at",
+        "account shop",
+        as_app=True,
+    ),
+    Broken(
+        "a snapshot's last time",
+        "snapshots",
+        ("UPDATE eventstore_snapshot SET updated_at = updated_at + interval '1 microsecond'",),
+        "snapshot updated_at",
+        "account shop",
+        as_app=True,
+    ),
+    Broken(
+        "a snapshot of another version",
+        "snapshots",
+        ("UPDATE eventstore_snapshot SET version = version + 1",),
+        "snapshot state.balance",
+        "account shop",
+        as_app=True,
+    ),
+    Broken(
+        "a snapshot of no version",
+        "snapshots",
+        ("UPDATE eventstore_snapshot SET version = 9999",),
+        "snapshot's event",
+        "account shop",
+        actual="missing",
+        version=9999,
+        as_app=True,
+    ),
+    Broken(
+        "a snapshot of no stream",
+        "snapshots",
+        (f"UPDATE eventstore_snapshot SET stream_id = '{NOBODY}'",),
+        "snapshot's event",
+        f"account/{NOBODY}",
+        actual="missing",
+        as_app=True,
+    ),
+    Broken(
+        "an event that cannot follow",
+        "snapshots",
+        ("UPDATE eventstore_event SET event_type = 'AccountUnfrozen' WHERE event_type = 'AccountClosed'",),
+        "event",
+        "account closed",
+        "one that can follow Open",
+    ),
+)
+
+OF_THE_BANK: Final = (
+    Broken(
+        "an amount",
+        "balances",
+        (_data('{"amount": 7}', _SHOP_60),),
+        "balance",
+        "account shop",
+        version=60,
+    ),
+    Broken(
+        "a carried balance",
+        "balances",
+        (_data('{"balance": 7}', _SHOP_60),),
+        "balance",
+        "account shop",
+        actual="7",
+        version=60,
+    ),
+    Broken(
+        "an opening balance",
+        "balances",
+        (_data('{"initial_balance": 7}', "stream_id = %(travel)s AND version = 1"),),
+        "balance",
+        "account travel",
+        "7",
+        "0",
+    ),
+    Broken(
+        "a balance below zero",
+        "balances",
+        (_data('{"balance": -7}', "stream_id = %(travel)s AND version = 2"),),
+        "balance",
+        "account travel",
+        "0 or more",
+        "-7",
+    ),
+    Broken(
+        "a removed deposit",
+        "balances",
+        (_unlogged(_SHOP_60), f"DELETE FROM eventstore_event WHERE {_SHOP_60}"),
+        "balance",
+        "account shop",
+        version=61,
+    ),
+    Broken(
+        "a debit that failed for no reason",
+        "balances",
+        (_data('{"amount": 1}', "event_type = 'AccountDebitFailedDueToInsufficientFunds'"),),
+        "amount",
+        "account household",
+        actual="1",
+    ),
+    Broken(
+        "a reversed amount",
+        "reversals",
+        (_data('{"amount": 7}', "event_type = 'CashEntryReversed' AND stream_id = %(household)s"),),
+        "amount",
+        "account household",
+        "2000",
+        "7",
+    ),
+    Broken(
+        "a reversal of the other kind",
+        "reversals",
+        (_data('{"entry_kind": "withdrawal"}', "event_type = 'CashEntryReversed' AND stream_id = %(household)s"),),
+        "entry_kind",
+        "account household",
+        "deposit",
+        "withdrawal",
+    ),
+    Broken(
+        "a reversal of nothing",
+        "reversals",
+        (_data(f'{{"entry_id": "{NOBODY}"}}', "event_type = 'CashEntryReversed' AND stream_id = %(household)s"),),
+        "entry_id",
+        "account household",
+        actual="missing",
+    ),
+    Broken(
+        "an entry reversed twice",
+        "reversals",
+        (
+            (
+                "UPDATE eventstore_event SET data = jsonb_set(data, '{entry_id}', to_jsonb(%(reversed)s::text))"
+                " WHERE event_type = 'CashEntryReversed' AND stream_id = %(shop)s"
+            ),
+        ),
+        "account_id",
+        "account shop",
+    ),
+    Broken(
+        "an entry undone again",
+        "reversals",
+        (
+            _FORGE.format(
+                event_type="'CashEntryReversed'",
+                stream="household",
+                data="""(
+            SELECT data FROM eventstore_event WHERE event_type = 'CashEntryReversed' AND stream_id = %(household)s
+        )""",
+            ),
+        ),
+        "entry_id",
+        "account household",
+        "an entry not undone yet",
+    ),
+    Broken(
+        "a credit removed",
+        "transfers",
+        (
+            _unlogged(_of("AccountCredited", "shop", "completed")),
+            "DELETE FROM eventstore_event WHERE " + _of("AccountCredited", "shop", "completed"),
+        ),
+        "account events of a transfer that is COMPLETED",
+        "transfer completed",
+        "debit, credit",
+    ),
+    Broken(
+        "a credit without debit",
+        "transfers",
+        (_data(f'{{"transfer_id": "{NOBODY}"}}', _of("AccountDebited", "household", "completed")),),
+        "account events of a transfer that is COMPLETED",
+        "transfer completed",
+        "debit, credit",
+    ),
+    Broken(
+        "a debit of no transfer",
+        "transfers",
+        (_data(f'{{"transfer_id": "{NOBODY}"}}', _of("AccountDebited", "household", "completed")),),
+        "transfer_id",
+        "account household",
+        "a transfer that exists",
+    ),
+    Broken(
+        "a transfer removed",
+        "transfers",
+        (
+            _unlogged("stream_id = %(completed)s"),
+            "DELETE FROM eventstore_event WHERE stream_id = %(completed)s",
+        ),
+        "transfer_id",
+        "account shop",
+        "a transfer that exists",
+    ),
+    Broken(
+        "a credit given twice",
+        "transfers",
+        (
+            _FORGE.format(event_type="event_type", stream="travel", data="""data || '{"balance": 1400}'::jsonb"""),
+            *_FORGE_PLACE,
+        ),
+        "account events of a transfer that is COMPLETED",
+        "transfer in_yen",
+    ),
+    Broken(
+        "a refund removed",
+        "transfers",
+        (
+            _unlogged(_of("AccountDebitRefunded", "household", "refunded")),
+            "DELETE FROM eventstore_event WHERE " + _of("AccountDebitRefunded", "household", "refunded"),
+        ),
+        "account events of a transfer that is REFUNDED",
+        "transfer refunded",
+        "debit, rejected credit, refund",
+    ),
+    Broken(
+        "a refund of what was credited",
+        "transfers",
+        (
+            _FORGE.format(
+                event_type="'AccountDebitRefunded'",
+                stream="yen",
+                data="""data - 'description' || jsonb_build_object('balance', (data->>'balance')::bigint + 700)""",
+            ),
+            *_FORGE_PLACE,
+        ),
+        "account events of a transfer that is COMPLETED",
+        "transfer in_yen",
+    ),
+    Broken(
+        "a failure that the account calls a refusal",
+        "transfers",
+        (
+            (
+                "UPDATE eventstore_event SET event_type = 'AccountDebitRejected', data = data || '{\"reason\": \"a\"}'"
+                " WHERE event_type = 'AccountDebitFailedDueToInsufficientFunds'"
+            ),
+        ),
+        "account events of a transfer that is FAILED_DUE_TO_INSUFFICIENT_FUNDS",
+        "transfer failed",
+        "failed debit",
+    ),
+    Broken(
+        "a rejected transfer that was debited",
+        "transfers",
+        (
+            (
+                "UPDATE eventstore_event SET event_type = 'AccountDebited', data = data"
+                " || jsonb_build_object('balance', 4900, 'counterparty_account_id', %(shop)s::text, 'description', '')"
+                " WHERE event_type = 'AccountDebitRejected' AND stream_id = %(frozen)s"
+            ),
+        ),
+        "account events of a transfer that is REJECTED",
+        "transfer rejected",
+        "rejected debit",
+    ),
+    Broken(
+        "an end without an answer",
+        "transfers",
+        (
+            (
+                "UPDATE eventstore_event SET event_type = 'DebitRejectionRecorded',"
+                ' data = \'{"reason": "a", "account_version": 3}\''
+                " WHERE stream_id = %(completed)s AND version = 2"
+            ),
+            _unlogged("stream_id = %(completed)s AND version = 3"),
+            "DELETE FROM eventstore_event WHERE stream_id = %(completed)s AND version = 3",
+        ),
+        "account events of a transfer that is REJECTED",
+        "transfer completed",
+    ),
+    Broken(
+        "a transfer on its way that was forgotten",
+        "transfers",
+        (
+            _unlogged(_of("AccountDebited", "household", "debited")),
+            "DELETE FROM eventstore_event WHERE " + _of("AccountDebited", "household", "debited"),
+        ),
+        "account events of a transfer that is DEBITED",
+        "transfer debited",
+        "debit or debit, credit or debit, rejected credit",
+        "nothing",
+    ),
+    Broken(
+        "a debited amount",
+        "transfers",
+        (_data('{"amount": 7}', _of("AccountDebited", "household", "completed")),),
+        "amount",
+        "account household",
+        "15000",
+        "7",
+    ),
+    Broken(
+        "a counterparty",
+        "transfers",
+        (_data(f'{{"counterparty_account_id": "{NOBODY}"}}', _of("AccountCredited", "shop", "completed")),),
+        "counterparty_account_id",
+        "account shop",
+        actual=str(NOBODY),
+    ),
+    Broken(
+        "the account that was credited",
+        "transfers",
+        (
+            (
+                "UPDATE eventstore_event"
+                " SET data = jsonb_set(data, '{details,to_account_id}', to_jsonb(%(frozen)s::text))"
+                " WHERE stream_id = %(completed)s AND data ? 'details'"
+            ),
+        ),
+        "account of the credit",
+        "account shop",
+    ),
+    Broken(
+        "a currency",
+        "transfers",
+        (
+            (
+                "UPDATE eventstore_event SET data = jsonb_set(data, '{details,currency}', '\"USD\"')"
+                " WHERE stream_id = %(completed)s AND data ? 'details'"
+            ),
+        ),
+        "currency",
+        "account household",
+        "USD",
+        "EUR",
+    ),
+    Broken(
+        "a repeated detail",
+        "transfers",
+        (
+            (
+                "UPDATE eventstore_event SET data = jsonb_set(data, '{details,amount}', '7')"
+                " WHERE stream_id = %(completed)s AND version = 2"
+            ),
+        ),
+        "details.amount",
+        "transfer completed",
+        "15000",
+        "7",
+    ),
+    Broken(
+        "an account's version",
+        "transfers",
+        (_data('{"account_version": 7}', "stream_id = %(completed)s AND version = 3"),),
+        "account_version of the credit",
+        "transfer completed",
+        actual="7",
+    ),
+    Broken(
+        "money from nowhere",
+        "conservation",
+        (_data('{"balance": 99999}', "stream_id = %(travel)s AND version = 2"),),
+        "JPY held by accounts and on its way, in minor units",
+        expected="8900",
+        actual=str(8900 - 700 + 99999),
+    ),
+    Broken(
+        "money that was doubled",
+        "conservation",
+        (
+            _FORGE.format(event_type="event_type", stream="travel", data="""data || '{"balance": 1400}'::jsonb"""),
+            *_FORGE_PLACE,
+        ),
+        "JPY held by accounts and on its way, in minor units",
+        expected="8900",
+        actual="9600",
+    ),
+    Broken(
+        "money that was lost on its way",
+        "conservation",
+        (_data(f'{{"transfer_id": "{NOBODY}"}}', _of("AccountDebited", "household", "debited")),),
+        "EUR held by accounts and on its way, in minor units",
+    ),
+)
+
+OF_THE_READ_MODELS: Final = (
+    Broken(
+        "a read model's row",
+        "readmodel.account",
+        ("DELETE FROM readmodel.account WHERE account_id = %(shop)s",),
+        "row",
+        "account shop",
+        "present",
+        "missing",
+        as_app=True,
+    ),
+    Broken(
+        "a row of a stream that does not exist",
+        "readmodel.account",
+        (_COPY_ACCOUNT.format(id=f"'{NOBODY}'"),),
+        "row",
+        str(NOBODY),
+        "missing",
+        "present",
+        as_app=True,
+    ),
+    Broken(
+        "a row of a stream of another kind",
+        "readmodel.account",
+        (_COPY_ACCOUNT.format(id="%(completed)s"),),
+        "row",
+        "transfer completed",
+        "missing",
+        "present",
+        as_app=True,
+    ),
+    Broken(
+        "a line of a statement",
+        "readmodel.entry",
+        ("DELETE FROM readmodel.entry WHERE account_id = %(shop)s AND version = 60",),
+        "row",
+        "account shop",
+        "present",
+        "missing",
+        version=60,
+        as_app=True,
+    ),
+    Broken(
+        "a line of a statement too many",
+        "readmodel.entry",
+        (
+            (
+                "INSERT INTO readmodel.entry SELECT account_id, version + 1000, gen_random_uuid(), kind, amount,"
+                " balance_after, transfer_id, counterparty_account_id, reverses, description, recorded_at"
+                " FROM readmodel.entry WHERE account_id = %(shop)s AND version = 60"
+            ),
+        ),
+        "row",
+        "account shop",
+        "missing",
+        "present",
+        version=1060,
+        as_app=True,
+    ),
+    Broken(
+        "a whole read model",
+        "readmodel.transfer_step",
+        ("DROP TABLE readmodel.transfer_step",),
+        "column version",
+        actual="missing",
+        as_app=True,
+    ),
+    Broken(
+        "a column that nobody keeps",
+        "readmodel.account",
+        ("ALTER TABLE readmodel.account ADD COLUMN note text",),
+        "column note",
+        actual="neither",
+        as_app=True,
+    ),
+    Broken(
+        "what the database derives",
+        "readmodel.customer",
+        ("ALTER TABLE readmodel.customer ALTER COLUMN search DROP EXPRESSION",),
+        "column search",
+        actual="neither",
+        as_app=True,
+    ),
+)

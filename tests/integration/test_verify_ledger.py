@@ -1,0 +1,476 @@
+"""It finds nothing in a ledger that is right, also under load, and each check finds what it is there for.
+
+The breaking is done behind the bank's back: by the owner of the tables, with the triggers off.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final
+
+import psycopg
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connections
+from psycopg import sql
+from psycopg.types.json import Jsonb
+from pytest_django.plugin import DjangoDbBlocker
+
+from accounts import services as accounts
+from eventstore import loading, sequencer
+from eventstore.replay import rebuild
+from eventstore.sealing import erase
+from eventstore.subscriptions.registry import subscriptions
+from eventstore.verification.findings import Check, Difference, Finding, Report
+from eventstore.verification.guards import APPEND_ONLY, UNIQUE_COLUMNS, GuardsCheck
+from eventstore.verification.rows import PERSONAL
+from eventstore.verification.running import verify
+from tests.conftest import Database, _default_connection_at, _describe
+from tests.daybook_process import ROOT
+from tests.integration.broken_ledgers import NOBODY, OF_THE_BANK, OF_THE_READ_MODELS, OF_THE_STORE, Broken
+from tests.integration.ledgers import STORE, Ledger, context
+from tests.integration.multiplied import multiply
+from tests.servers import CLONE_DATABASE, Servers
+from transfers.published.events import TransferStatus
+from views_readmodel.verification.checks import AGGREGATES, ledger_checks
+from views_readmodel.verification.read_models import read_model_checks
+
+MOVED: Final = 150  # events that a test wants to have been added while it checked
+_numbers = count(1)
+
+# The triggers that a vandal who owns the tables can turn off, and is so kind as to turn on again.
+_DISARM = """
+ALTER TABLE eventstore_event DISABLE TRIGGER eventstore_event_append_only;
+ALTER TABLE eventstore_log DISABLE TRIGGER eventstore_log_append_only
+"""
+_ARM = """
+ALTER TABLE eventstore_event ENABLE ALWAYS TRIGGER eventstore_event_append_only;
+ALTER TABLE eventstore_log ENABLE ALWAYS TRIGGER eventstore_log_append_only
+"""
+
+
+# --- Ledgers, cheap to break ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A ledger in a database of its own."""
+
+    ledger: Ledger
+    database: Database
+
+    def rewrite(self, *statements: str) -> None:
+        """Changes history behind the bank's back; `%(name)s` is the ledger's stream of that name."""
+        with psycopg.connect(self.database.owner_url) as owner:
+            owner.execute(_DISARM)
+            for statement in statements:
+                owner.execute(statement, vars(self.ledger))
+            owner.execute(_ARM)
+
+    def change(self, *statements: str) -> None:
+        """Changes what the app role may change."""
+        with psycopg.connect(self.database.app_url) as app:
+            for statement in statements:
+                app.execute(statement, vars(self.ledger))
+
+
+@pytest.fixture(scope="module")
+def healthy(
+    django_db_setup: None,
+    servers: Servers,
+    worker_name: str,
+    process_redis: str,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[Kept]:
+    """A ledger that is right; not to be changed, for the others are cloned from it."""
+    name = f"daybook_test_{servers.run}_{worker_name}_ledger"
+    servers.clone(name=name)
+    with django_db_blocker.unblock(), _default_connection_at(servers, name):
+        ledger = Ledger()
+    yield Kept(ledger=ledger, database=_describe(servers, name, process_redis))
+    servers.drop(name=name)
+
+
+@contextmanager
+def _clone_of(healthy: Kept, servers: Servers, blocker: DjangoDbBlocker) -> Iterator[Kept]:
+    name = f"{healthy.database.name}_{next(_numbers)}"
+    names = {"name": sql.Identifier(name), "template": sql.Identifier(healthy.database.name)}
+    with servers.maintenance() as connection:
+        connection.execute(sql.SQL(CLONE_DATABASE).format(**names))
+    loading.cache.clear()  # it may know states of another clone
+    with blocker.unblock(), _default_connection_at(servers, name):
+        yield Kept(ledger=healthy.ledger, database=_describe(servers, name, healthy.database.redis_url))
+    loading.cache.clear()
+    servers.drop(name=name)
+
+
+@pytest.fixture
+def kept(healthy: Kept, servers: Servers, django_db_blocker: DjangoDbBlocker) -> Iterator[Kept]:
+    """A copy of the ledger for one test to break."""
+    with _clone_of(healthy, servers, django_db_blocker) as clone:
+        yield clone
+
+
+@pytest.fixture(scope="module")
+def mended(healthy: Kept, servers: Servers, django_db_blocker: DjangoDbBlocker) -> Iterator[Kept]:
+    """A copy for tests that mend what they break."""
+    with _clone_of(healthy, servers, django_db_blocker) as clone:
+        yield clone
+
+
+def report_of(checks: Sequence[Check] | None = None, **options: Any) -> Report:
+    """What the checks say of the default connection's database."""
+    return verify(checks or ledger_checks(), aggregates=AGGREGATES, **options)
+
+
+def found_by(report: Report) -> dict[str, Finding]:
+    """What each check that found something found."""
+    return {finding.name: finding for finding in report.findings if finding.differences}
+
+
+# --- A ledger that is right -----------------------------------------------------------------------------------
+
+
+def test_the_ledger_of_these_tests_has_a_transfer_of_each_kind(kept: Kept) -> None:
+    ledger = kept.ledger
+    assert {ledger.state_of(id) for id in ledger.transfers} == set(TransferStatus)
+    report = {finding.name: finding for finding in report_of().findings}
+    assert report["snapshots"].examined == 1
+    assert report["reversals"].examined == 2
+
+
+@pytest.mark.parametrize("chunk_events", [1, 2, 3, 7, 50, 2_000])
+def test_it_finds_nothing_in_a_ledger_that_is_right(kept: Kept, chunk_events: int) -> None:
+    report = report_of(chunk_events=chunk_events)
+    assert not found_by(report)
+    whole = report_of()
+    examined = {finding.name: (finding.examined, finding.counts) for finding in report.findings}
+    assert examined == {finding.name: (finding.examined, finding.counts) for finding in whole.findings}
+    assert all(not finding.remarks for finding in report.findings)
+
+
+def test_it_finds_nothing_while_everything_waits(kept: Kept) -> None:
+    kept.ledger.transfer(kept.ledger.household, kept.ledger.shop, "1.00")
+    accounts.deposit(context=context(), account_id=kept.ledger.shop, amount="1.00")
+    report = report_of()
+    assert not found_by(report)
+    assert {finding.name: finding.counts for finding in report.findings}["sequencing"] == {"waiting in the outbox": 2}
+    sequencer.sequence()
+    assert not found_by(report_of(chunk_events=40))
+
+
+def test_it_finds_nothing_while_money_moves_and_read_models_are_rebuilt(kept: Kept) -> None:
+    ledger = kept.ledger
+    reports: list[Report] = []
+    with _meanwhile(lambda: _pay_and_dispatch(ledger)), _meanwhile(_replay):
+        while len(reports) < 12 or (reports[-1].position < reports[0].position + MOVED and len(reports) < 200):
+            reports.append(report_of(chunk_events=(20, 60, 400)[len(reports) % 3]))
+    assert reports[-1].position >= reports[0].position + MOVED, "nothing moved meanwhile"
+    assert [found_by(report) for report in reports] == [{}] * len(reports)
+    assert not [finding.remarks for report in reports for finding in report.findings if finding.remarks]
+
+
+@contextmanager
+def _meanwhile(work: Callable[[], None]) -> Iterator[None]:
+    """Does the work again and again, in another thread, while the block runs."""
+    stopping = threading.Event()
+    failures: list[BaseException] = []
+
+    def go_on() -> None:
+        try:
+            while not stopping.is_set():
+                work()
+        except BaseException as error:  # noqa: BLE001 - the test fails with it
+            failures.append(error)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+    assert not failures
+
+
+def _pay_and_dispatch(ledger: Ledger) -> None:
+    for payer, payee in ((ledger.household, ledger.shop), (ledger.shop, ledger.household)):
+        ledger.transfer(payer, payee, "1.00")
+        accounts.deposit(context=context(), account_id=payee, amount="0.01")
+    ledger.transfer(ledger.household, ledger.closed, "1.00")
+    ledger.dispatch()
+
+
+def _replay() -> None:
+    for projection in subscriptions.projections():
+        rebuild(projection, store=STORE)
+
+
+def test_it_tells_a_stream_that_a_projection_has_parked(kept: Kept) -> None:
+    ledger = kept.ledger
+    kept.change(
+        """
+        INSERT INTO eventstore_parked_key (subscription, key, next_attempt_at, parked_at, error)
+        VALUES ('views.accounts', %(shop)s, 'infinity', clock_timestamp(), 'a test')
+        """
+    )
+    accounts.deposit(context=context(), account_id=ledger.shop, amount="1.00")
+    accounts.deposit(context=context(), account_id=ledger.household, amount="1.00")
+    ledger.dispatch()
+    for chunk_events in (5, 2_000):
+        report = report_of(chunk_events=chunk_events)
+        assert not found_by(report)
+        remarks = {finding.name: finding.remarks for finding in report.findings if finding.remarks}
+        assert remarks.keys() == {"readmodel.account", "readmodel.entry"}
+        assert all(str(ledger.shop) in remark for (remark,) in remarks.values())
+    kept.change("UPDATE readmodel.account SET balance = balance + 1 WHERE account_id = %(shop)s")
+    assert found_by(report_of()).keys() == {"readmodel.account"}
+
+
+# --- What each check finds ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(broken, id=f"{broken.check}: {broken.name}")
+        for broken in (*OF_THE_STORE, *OF_THE_BANK, *OF_THE_READ_MODELS)
+    ],
+)
+def test_it_names_what_was_broken(kept: Kept, broken: Broken) -> None:
+    (kept.change if broken.as_app else kept.rewrite)(*broken.statements)
+    finding = found_by(report_of(limit=1_000)).get(broken.check)
+    assert finding is not None, f"{broken.check} found nothing"
+    assert broken.is_named(finding.named, kept.ledger), finding.named
+
+
+KEYS = {check.name: check._table.key for check in read_model_checks()}
+_COLUMNS = [(check.name, column) for check in read_model_checks() for column in check._table.columns]
+
+# What is done to a value, by its type.
+_ALTERED = {
+    "uuid": "gen_random_uuid()",
+    "text": "coalesce({column}, '') || 'x'",
+    "int4": "coalesce({column}, 0) + 1000",
+    "int8": "coalesce({column}, 0) + 1",
+    "timestamptz": "coalesce({column}, '2026-01-01T00:00Z') + interval '1 microsecond'",
+    "jsonb": '{column} || \'{{"forged": "yes"}}\'',
+}
+_SELECT_TYPE = """
+SELECT y.typname FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
+WHERE a.attrelid = %s::regclass AND a.attname = %s
+"""
+_READ = "SELECT ctid::text, {column} FROM {table} LIMIT 1"
+_ALTER = "UPDATE {table} SET {column} = {altered} WHERE ctid = %s::tid RETURNING ctid::text"
+_MEND = "UPDATE {table} SET {column} = %s WHERE ctid = %s::tid"
+
+
+@pytest.mark.parametrize(("table", "column"), _COLUMNS, ids=[f"{table}.{column}" for table, column in _COLUMNS])
+def test_it_compares_every_column_of_every_read_model(mended: Kept, table: str, column: str) -> None:
+    with psycopg.connect(mended.database.app_url, autocommit=True) as app:
+        found = app.execute(_SELECT_TYPE, [table, column]).fetchone()
+        assert found is not None
+        names = {"table": sql.Identifier(*table.split(".")), "column": sql.Identifier(column)}
+        altered = sql.SQL(_ALTERED[found[0]]).format(**names)
+        place, before = app.execute(sql.SQL(_READ).format(**names)).fetchone() or (None, None)
+        (place,) = app.execute(sql.SQL(_ALTER).format(**names, altered=altered), [place]).fetchone() or (None,)
+        differences = found_by(report_of(read_model_checks(), chunk_events=100))
+        app.execute(sql.SQL(_MEND).format(**names), [Jsonb(before) if isinstance(before, dict) else before, place])
+    assert differences.keys() == {table}
+    named = {difference.field for difference in differences[table].named}
+    assert named == ({"row"} if column in KEYS[table] else {column})
+    assert not found_by(report_of(read_model_checks()))
+
+
+def test_every_table_of_every_projection_is_compared() -> None:
+    kept = {f"{projection.schema}.{table}" for projection in subscriptions.projections() for table in projection.tables}
+    assert {check.name for check in read_model_checks()} == kept
+
+
+def test_it_does_not_show_personal_fields(kept: Kept) -> None:
+    kept.change("UPDATE readmodel.customer SET name = 'Mallory', email = 'mallory@example.com', version = 9")
+    (finding,) = report_of(limit=100).findings[-5:-4]
+    assert finding.name == "readmodel.customer"
+    shown = {(difference.field, difference.expected, difference.actual) for difference in finding.named}
+    assert {("name", PERSONAL, PERSONAL), ("email", PERSONAL, PERSONAL), ("version", "1", "9")} <= shown
+    assert "Mallory" not in str(finding.named)
+    assert "Alice" not in str(finding.named)
+
+
+def test_it_finds_a_person_that_was_erased_and_is_still_shown(kept: Kept) -> None:
+    erase(kept.ledger.alice)
+    finding = found_by(report_of())["readmodel.customer"]
+    assert {difference.field for difference in finding.named} == {"name", "email"}
+
+
+def test_it_leaves_alone_what_another_version_of_a_projection_or_a_state_made(kept: Kept) -> None:
+    kept.change(
+        "UPDATE eventstore_checkpoint SET projection_version = 99 WHERE subscription = 'views.accounts'",
+        "UPDATE readmodel.account SET balance = 0",
+        "UPDATE eventstore_snapshot SET state_version = 99, state = '{}'",
+    )
+    report = report_of()
+    assert not found_by(report)
+    counts = {finding.name: finding.counts for finding in report.findings}
+    assert counts["readmodel.account"] == {"rows of another version of the projection, not compared": 6}
+    assert counts["snapshots"] == {"of a state version that this program ignores": 1}
+
+
+def test_it_finds_each_guard_of_the_database_that_is_gone(kept: Kept) -> None:
+    expected = set()
+    with psycopg.connect(kept.database.owner_url, autocommit=True) as owner:
+        for table, keys in UNIQUE_COLUMNS.items():
+            for columns in keys:
+                expected.add(f"unique index on {table} ({', '.join(columns)})")
+                constraint = owner.execute(_SELECT_CONSTRAINT, [table, list(columns)]).fetchone()
+                assert constraint is not None
+                names = {"table": sql.Identifier(table), "constraint": sql.Identifier(constraint[0])}
+                owner.execute(sql.SQL(_DROP_CONSTRAINT).format(**names))
+        for table, change in zip(APPEND_ONLY, _DISABLED, strict=True):
+            expected.add(f"trigger that keeps {table} append-only")
+            owner.execute(
+                sql.SQL(change).format(table=sql.Identifier(table), name=sql.Identifier(f"{table}_append_only"))
+            )
+    finding = found_by(report_of([GuardsCheck()], limit=100))["guards"]
+    assert {difference.field for difference in finding.named} == expected
+
+
+_SELECT_CONSTRAINT = """
+SELECT c.conname FROM pg_catalog.pg_constraint c
+WHERE c.conrelid = %s::regclass AND c.contype IN ('p', 'u') AND %s::text[] = ARRAY(
+    SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY AS k (attnum, ordinal)
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum ORDER BY k.ordinal
+)
+"""
+_DROP_CONSTRAINT = "ALTER TABLE {table} DROP CONSTRAINT {constraint} CASCADE"
+_DISABLED = (
+    "ALTER TABLE {table} DISABLE TRIGGER {name}",
+    "ALTER TABLE {table} ENABLE REPLICA TRIGGER {name}",
+    "DROP TRIGGER {name} ON {table}",
+)
+
+
+def test_it_finds_a_guard_that_guards_no_more(kept: Kept) -> None:
+    with psycopg.connect(kept.database.owner_url, autocommit=True) as owner:
+        owner.execute(
+            "CREATE OR REPLACE FUNCTION eventstore_refuse_rewriting() RETURNS trigger LANGUAGE plpgsql"
+            " AS 'BEGIN RETURN NULL; END'"
+        )
+    assert found_by(report_of([GuardsCheck()]))["guards"].differences == len(APPEND_ONLY)
+
+
+def test_it_finds_the_same_in_chunks_of_any_size(kept: Kept) -> None:
+    kept.change(
+        "UPDATE readmodel.account SET balance = balance + 1",
+        "UPDATE readmodel.entry SET amount = amount + 1 WHERE version %% 7 = 1",
+        "DELETE FROM readmodel.transfer_step WHERE version = 2",
+        f"UPDATE eventstore_snapshot SET stream_id = '{NOBODY}'",
+        """
+        INSERT INTO readmodel.transfer_step
+        SELECT gen_random_uuid(), version, event_id, event_type, actor, recorded_at
+        FROM readmodel.transfer_step, generate_series(1, 30)
+        """,
+        """
+        INSERT INTO readmodel.entry
+        SELECT '00000000-0000-0000-0000-000000000001', n, entry_id, kind, amount, balance_after, transfer_id,
+            counterparty_account_id, reverses, description, recorded_at
+        FROM readmodel.entry, generate_series(1, 30) n WHERE account_id = %(shop)s AND version = 60
+        """,
+    )
+    whole = found_by(report_of(limit=10_000))
+    assert whole.keys() == {"snapshots", "readmodel.account", "readmodel.entry", "readmodel.transfer_step"}
+    assert whole["readmodel.account"].differences == 6
+    assert whole["readmodel.entry"].differences > 30
+    assert whole["readmodel.transfer_step"].differences > 300
+    for chunk_events in (1, 3, 40):
+        found = found_by(report_of(limit=10_000, chunk_events=chunk_events))
+        assert {name: _as_a_set(finding) for name, finding in found.items()} == {
+            name: _as_a_set(finding) for name, finding in whole.items()
+        }
+
+
+def _as_a_set(finding: Finding) -> tuple[int, set[Difference]]:
+    return finding.differences, set(finding.named)
+
+
+# --- The command ----------------------------------------------------------------------------------------------
+
+
+def test_it_names_some_differences_of_a_check_and_counts_the_rest(
+    kept: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept.change("UPDATE readmodel.entry SET amount = amount + 1")
+    with pytest.raises(SystemExit) as left:
+        call_command("verify_ledger", limit=3)
+    assert left.value.code == 1
+    lines = capsys.readouterr().out.splitlines()
+    (place,) = [number for number, line in enumerate(lines) if line.startswith("readmodel.entry: DIFFERS")]
+    assert [line.startswith("  - ") for line in lines[place + 1 : place + 7]] == [False, True, True, True, True, False]
+    assert lines[place + 5].startswith("  - and ")
+    assert lines[-1].endswith(" differences.")
+
+
+def test_it_answers_programs_in_json(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("verify_ledger", json=True)
+    report = json.loads(capsys.readouterr().out)
+    assert report["clean"] is True
+    assert report["position"] > 0
+    assert {finding["differences"] for finding in report["findings"]} == {0}
+    kept.change("UPDATE readmodel.account SET balance = 7 WHERE account_id = %(shop)s")
+    with pytest.raises(SystemExit):
+        call_command("verify_ledger", json=True)
+    report = json.loads(capsys.readouterr().out)
+    assert report["clean"] is False
+    (difference,) = [named for finding in report["findings"] for named in finding["named"]]
+    assert difference["stream"] == f"account/{kept.ledger.shop}"
+    assert (difference["field"], difference["actual"]) == ("balance", "7")
+
+
+def test_it_says_so_when_it_cannot_check(kept: Kept) -> None:
+    with psycopg.connect(kept.database.owner_url) as owner:
+        owner.execute("ALTER TABLE eventstore_log RENAME TO elsewhere")
+    with pytest.raises(CommandError, match="could not be checked") as left:
+        call_command("verify_ledger")
+    assert left.value.returncode == 2
+
+
+def test_it_needs_no_more_memory_for_ten_times_the_events(kept: Kept) -> None:
+    few = multiply(kept.database, copies=25)
+    small = _verify_in_a_process(kept.database)
+    many = multiply(kept.database, copies=10, again=True)
+    large = _verify_in_a_process(kept.database)
+    assert many > 9 * few
+    assert large < small + 10_000, f"{small} kB for {few} events, {large} kB for {few + many}"
+
+
+_VERIFY_AND_MEASURE = """
+import resource, sys
+from django.core.management import execute_from_command_line
+execute_from_command_line(["manage.py", "verify_ledger", "--json"])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def _verify_in_a_process(database: Database) -> int:
+    """The most memory that checking this database took, in kB."""
+    done = subprocess.run(
+        [sys.executable, "-c", _VERIFY_AND_MEASURE],
+        cwd=ROOT,
+        env=database.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer, most = done.stdout.splitlines()
+    assert json.loads(answer)["clean"] is True
+    return int(most)
