@@ -1,9 +1,61 @@
-"""The ASGI entry point: for long-lived connections, which WSGI threads must not hold."""
+"""The ASGI entry point, what the web server runs: live updates are streamed, everything else is Django's.
 
+One origin and one process for both. A stream holds no thread and no connection to the database; a request of Django's
+has a thread to itself, which keeps its connection (`config.bridge`).
+"""
+
+from __future__ import annotations
+
+import asyncio
 import os
+import signal
+import threading
+from collections.abc import Mapping
+from typing import Any
 
-from django.core.asgi import get_asgi_application
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+
+from config.bridge import Bridge, Receive, Send
+from config.celery import warm_publishing
+from views_readmodel.live.stream import PATH, LiveChanges
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-application = get_asgi_application()
+_pages = Bridge(get_wsgi_application(), threads=settings.WEB_THREADS)
+_live = LiveChanges()
+_noticing: set[int] = set()  # the signals that end the streams
+
+
+async def application(scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+    """Answers a request. Start and stop of the server need nothing; servers do without what raises."""
+    if scope["type"] != "http":
+        raise NotImplementedError(scope["type"])
+    if scope["path"] != PATH:
+        await _pages(scope, receive, send)
+        return
+    if not _noticing and threading.current_thread() is threading.main_thread():
+        _end_streams_when_asked_to_stop()
+    await _live(scope, receive, send)
+
+
+def _end_streams_when_asked_to_stop() -> None:
+    """Ends the streams as soon as the process is told to stop, before whatever the server does about the signal.
+
+    Servers wait for open requests, which a stream always is, and kill the process when they lose patience. Done with
+    the first stream, for only then the server has set its own handlers.
+    """
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = signal.getsignal(number)
+
+        def stop(number: int, frame: Any, before: Any = before) -> None:
+            loop.call_soon_threadsafe(_live.hub.stop)
+            if callable(before):
+                before(number, frame)
+
+        signal.signal(number, stop)
+        _noticing.add(number)
+
+
+warm_publishing()

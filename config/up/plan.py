@@ -67,18 +67,17 @@ class Options:
 
     port: int
     web_processes: int
-    web_threads: int
     worker_processes: int
     queues: tuple[str, ...]
     environment: Mapping[str, str]  # of every child but the servers
 
 
 def web_service(*, options: Options) -> Service:
-    """The web server: WSGI in blocking threads, each with a database connection of its own."""
+    """The web server: pages, API and live updates behind one origin; Django in WEB_THREADS threads (`config.asgi`)."""
     argv = (
-        *(sys.executable, "-m", "granian", "config.wsgi:application"),
-        *("--interface", "wsgi", "--host", "127.0.0.1", "--port", str(options.port), "--no-ws"),
-        *("--workers", str(options.web_processes), "--blocking-threads", str(options.web_threads)),
+        *(sys.executable, "-m", "granian", "config.asgi:application"),
+        *("--interface", "asginl", "--host", "127.0.0.1", "--port", str(options.port), "--no-ws"),
+        *("--workers", str(options.web_processes)),
         # A request that still runs after that is cut off; its client repeats it under the same key.
         *("--workers-kill-timeout", "2s", "--respawn-failed-workers", "--log-level", "warning"),
     )

@@ -139,7 +139,6 @@ def _options(*, data_dir: Path) -> plan.Options:
     return plan.Options(
         port=settings.PORT,
         web_processes=settings.WEB_PROCESSES,
-        web_threads=settings.WEB_THREADS,
         worker_processes=settings.WORKER_PROCESSES,
         queues=settings.WORKER_QUEUES,
         environment=environment,

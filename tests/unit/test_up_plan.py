@@ -12,7 +12,6 @@ from config.up.output import LineReader, Terminal
 OPTIONS = plan.Options(
     port=8123,
     web_processes=1,
-    web_threads=4,
     worker_processes=2,
     queues=("eventstore",),
     environment={"SECRET_KEY": "hidden"},
