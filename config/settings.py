@@ -87,6 +87,7 @@ INSTALLED_APPS = [
     "django_filters",
     "csp",
     "django_structlog",
+    "django_htmx",
     "eventstore",
     "accounts",
     "transfers",
@@ -106,6 +107,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "views_readmodel.pages.shell.zone_middleware",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -122,7 +125,9 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "views_readmodel.pages.shell.shell",
             ],
+            "builtins": ["views_readmodel.pages.tags"],
         },
     }
 ]
@@ -241,6 +246,8 @@ EVENTSTORE: dict[str, Any] = {"WAKE": "eventstore.celery_wakeup.wake", "SEALING_
 # --- Who signs in -------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "staff.StaffMember"
+LOGIN_URL = "log-in"
+CSRF_FAILURE_VIEW = "views_readmodel.pages.failures.form_expired"
 AUTHENTICATION_BACKENDS = ["config.staff.authentication.RoleBackend"]
 API_KEY_TTL = timedelta(days=env.int("API_KEY_DAYS", default=365))
 PASSWORD_HASHERS = [

@@ -10,4 +10,9 @@ urlpatterns = [
     path("health/ready", health.ready, name="health-ready"),
     path("api/v1/", include("config.api")),
     re_path(r"^api(/.*)?$", unknown_address),
+    path("", include("views_readmodel.pages.urls")),
 ]
+
+handler403 = "views_readmodel.pages.failures.forbidden"
+handler404 = "views_readmodel.pages.failures.not_found"
+handler500 = "views_readmodel.pages.failures.broken"

@@ -7,7 +7,7 @@ module; nothing in it writes, and nothing in it knows a service or an aggregate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
@@ -90,6 +90,50 @@ FROM (
 ) AS a
 LEFT JOIN readmodel.customer c ON c.customer_id = a.customer_id
 ORDER BY a.opened_at DESC, a.account_id DESC
+"""
+
+# Accounts by their ids.
+_ACCOUNTS_BY_ID = """
+SELECT a.account_id, a.number, a.title, a.customer_id, a.currency, a.balance, a.state, a.reference, a.opened_at,
+    a.changed_at, a.version, c.name
+FROM readmodel.account a
+LEFT JOIN readmodel.customer c ON c.customer_id = a.customer_id
+WHERE a.account_id = ANY(%(account_ids)s::uuid[])
+"""
+
+# Accounts that are found by their own words or by their customer's name, newest first; of a common name only the
+# newest customers' accounts.
+_FIND_ACCOUNTS = """
+WITH asked AS (
+    SELECT to_tsquery('simple', string_agg(word || ':*', ' & ')) AS words
+    FROM regexp_split_to_table(%(search)s::text, '[^[:alnum:]]+') AS word WHERE word <> ''
+),
+named AS (
+    SELECT customer_id FROM readmodel.customer WHERE search @@ (SELECT words FROM asked)
+    ORDER BY created_at DESC, customer_id DESC LIMIT 100
+),
+found AS (
+    (
+        SELECT account_id FROM readmodel.account
+        WHERE search @@ (SELECT words FROM asked)
+            AND (%(currency)s::text IS NULL OR currency = %(currency)s::text)
+        ORDER BY opened_at DESC, account_id DESC LIMIT %(limit)s
+    )
+    UNION
+    (
+        SELECT account_id FROM readmodel.account
+        WHERE customer_id IN (SELECT customer_id FROM named)
+            AND (%(currency)s::text IS NULL OR currency = %(currency)s::text)
+        ORDER BY opened_at DESC, account_id DESC LIMIT %(limit)s
+    )
+)
+SELECT a.account_id, a.number, a.title, a.customer_id, a.currency, a.balance, a.state, a.reference, a.opened_at,
+    a.changed_at, a.version, c.name
+FROM readmodel.account a
+LEFT JOIN readmodel.customer c ON c.customer_id = a.customer_id
+WHERE a.account_id IN (SELECT account_id FROM found)
+ORDER BY a.opened_at DESC, a.account_id DESC
+LIMIT %(limit)s
 """
 
 # Lines of an account's statement, newest first. Times become versions first, which grow with them: so any page of any
@@ -291,6 +335,17 @@ def accounts(
         limit=limit,
         **_after(after),
     )
+
+
+def accounts_by_id(*, account_ids: Collection[UUID]) -> dict[UUID, AccountView]:
+    """Those of the accounts that are visible, by their ids."""
+    rows = _rows(_ACCOUNTS_BY_ID, AccountView, account_ids=list(account_ids)) if account_ids else []
+    return {row.account_id: row for row in rows}
+
+
+def find_accounts(*, search: str, currency: str | None = None, limit: int) -> list[AccountView]:
+    """Accounts, newest first, in whose number, title, reference or customer's name each word begins a word."""
+    return _rows(_FIND_ACCOUNTS, AccountView, search=search, currency=currency, limit=limit)
 
 
 def entries(

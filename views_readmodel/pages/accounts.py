@@ -1,0 +1,145 @@
+"""Accounts: the list, one of them with its statement, and the statement on paper."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from django import forms
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from accounts.permissions import AccountsPermission
+from accounts.published.events import AccountStatus
+from accounts.published.money import DECIMALS
+from views_readmodel import queries
+from views_readmodel.pages.account_actions import offered
+from views_readmodel.pages.commanding import posting
+from views_readmodel.pages.days import bank_today, begins
+from views_readmodel.pages.viewing import Version, listed, page, typed
+from views_readmodel.projections.accounts import EntryKind
+
+STATES: Final = tuple(status.value for status in AccountStatus)
+REVERSIBLE: Final = (EntryKind.DEPOSIT, EntryKind.WITHDRAWAL)
+MOST_LINES: Final = 1_000
+"""How many entries one printed statement takes; more are for a shorter span of dates."""
+
+
+class SpanForm(forms.Form):
+    """The days that a statement is about, the first and the last included."""
+
+    first = forms.DateField(label="From", widget=forms.DateInput(attrs={"type": "date", "class": "input"}))
+    last = forms.DateField(label="To", widget=forms.DateInput(attrs={"type": "date", "class": "input"}))
+
+    def clean(self) -> dict[str, Any]:
+        """Refuses a span that ends before it begins."""
+        cleaned = super().clean() or self.cleaned_data
+        first, last = cleaned.get("first"), cleaned.get("last")
+        if first and last and last < first:
+            self.add_error("last", "This is before the first day.")
+        return cleaned
+
+
+class Statement(NamedTuple):
+    """The entries of some days, the oldest first, between two balances in minor units."""
+
+    opening: int
+    entries: list[queries.EntryView]
+    closing: int
+    money_in: int
+    money_out: int
+    is_whole: bool  # whether all entries of the span are there
+
+
+@page(AccountsPermission.VIEW_ACCOUNTS)
+def accounts(request: HttpRequest) -> HttpResponse:
+    """All accounts, newest first, or those that are filtered and searched for."""
+    search = typed(request, "search")
+    state, currency = request.GET.get("state", ""), request.GET.get("currency", "")
+    state, currency = state if state in STATES else "", currency if currency in DECIMALS else ""
+
+    def rows(after: Any, limit: int) -> list[queries.AccountView]:
+        return queries.accounts(
+            search=search or None, state=state or None, currency=currency or None, after=after, limit=limit
+        )
+
+    found, older = listed(request, rows, key=lambda row: (row.opened_at, row.account_id), key_type=queries.Newest)
+    context = {
+        "accounts": found,
+        "older": older,
+        "search": search,
+        "state": state,
+        "currency": currency,
+        "states": STATES,
+        "currencies": sorted(DECIMALS),
+        "filtered": bool(search or state or currency),
+    }
+    return render(request, "accounts/list.html", context)
+
+
+@page(AccountsPermission.VIEW_ACCOUNTS)
+def account(request: HttpRequest, account_id: UUID) -> HttpResponse:
+    """One account: its balance, its state, what can be done with it, and its statement."""
+    waited_for = posting(request)
+    found = queries.account(account_id=account_id)
+    if found is None:
+        if not waited_for:
+            raise Http404
+        return render(request, "parts/posting.html", {"what": "account"})
+    kind = request.GET.get("kind", "")
+    kind = kind if kind in [known.value for known in EntryKind] else ""
+
+    def rows(after: Any, limit: int) -> list[queries.EntryView]:
+        return queries.entries(account_id=account_id, kind=kind or None, after=after, limit=limit)
+
+    entries, older = listed(request, rows, key=lambda row: row.version, key_type=Version)
+    context = {
+        "account": found,
+        "entries": entries,
+        "older": older,
+        "kind": kind,
+        "kinds": [known.value for known in EntryKind],
+        "actions": offered(request.user, found),
+        "reversible": REVERSIBLE,
+        "reversed": {entry.reverses for entry in entries},
+        "posting": found.version < waited_for,
+    }
+    return render(request, "accounts/account.html", context)
+
+
+@page(AccountsPermission.VIEW_ACCOUNTS)
+def statement(request: HttpRequest, account_id: UUID) -> HttpResponse:
+    """The statement of some days, fit to be printed: opening balance, entries, closing balance."""
+    found = queries.account(account_id=account_id)
+    if found is None:
+        raise Http404
+    now = bank_today()
+    form = SpanForm(request.GET if "first" in request.GET else {"first": now.replace(day=1), "last": now})
+    context: dict[str, Any] = {"account": found, "form": form}
+    if form.is_valid():
+        context |= form.cleaned_data | {"statement": _statement(account_id, **form.cleaned_data)}
+    return render(request, "accounts/statement.html", context, status=200 if form.is_valid() else 422)
+
+
+def _statement(account_id: UUID, *, first: date, last: date) -> Statement:
+    newest_first = queries.entries(
+        account_id=account_id,
+        created_from=begins(first),
+        created_to=begins(last + timedelta(days=1)),
+        limit=MOST_LINES + 1,
+    )
+    entries = newest_first[:MOST_LINES][::-1]
+    if entries:
+        opening = entries[0].balance_after - entries[0].amount
+    else:
+        before = queries.entries(account_id=account_id, created_to=begins(first), limit=1)
+        opening = before[0].balance_after if before else 0
+    return Statement(
+        opening=opening,
+        entries=entries,
+        closing=entries[-1].balance_after if entries else opening,
+        money_in=sum(entry.amount for entry in entries if entry.amount > 0),
+        money_out=sum(entry.amount for entry in entries if entry.amount < 0),
+        is_whole=len(newest_first) <= MOST_LINES,
+    )

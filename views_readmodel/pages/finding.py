@@ -1,0 +1,50 @@
+"""Find: one box for customers by name, accounts by number, title or customer, and transfers by id."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from accounts.permissions import AccountsPermission
+from eventstore.rest.correlation import parse_uuid
+from transfers.permissions import TransfersPermission
+from views_readmodel import queries
+from views_readmodel.pages.transfers import with_accounts
+from views_readmodel.pages.viewing import SIGNED_IN, page, typed
+
+EACH: Final = 6
+"""How many of each kind are shown."""
+SHORTEST: Final = 2
+"""From how many characters on it is worth looking."""
+
+
+@page(SIGNED_IN)
+def find(request: HttpRequest) -> HttpResponse:
+    """What matches, by kind; as a fragment while somebody types, or as a page."""
+    asked = typed(request, "q")
+    found = _found(request.user, asked) if len(asked) >= SHORTEST else {}
+    context = {"q": asked, "asked": len(asked) >= SHORTEST, "nothing": not any(found.values()), **found}
+    fragment = request.htmx and not request.htmx.boosted  # type: ignore[attr-defined]
+    return render(request, "staff/found.html" if fragment else "staff/find.html", context)
+
+
+def _found(user: Any, asked: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    id = parse_uuid(asked)
+    if user.has_perm(TransfersPermission.VIEW_TRANSFERS) and id:
+        transfer = queries.transfer(transfer_id=id)
+        found["transfers"] = with_accounts([transfer]) if transfer else []
+    if user.has_perm(AccountsPermission.VIEW_ACCOUNTS):
+        found["accounts"] = _accounts(asked, id)
+    if user.has_perm(AccountsPermission.VIEW_CUSTOMERS) and not id:
+        found["customers"] = queries.customers(search=asked, limit=EACH)
+    return found
+
+
+def _accounts(asked: str, id: UUID | None) -> list[queries.AccountView]:
+    if id is None:
+        return queries.find_accounts(search=asked, limit=EACH)
+    return list(queries.accounts_by_id(account_ids=[id]).values())

@@ -1,0 +1,1 @@
+"""What people type into the staff pages, made into what services take."""

@@ -1,0 +1,29 @@
+"""Registering customers and changing how they are reached."""
+
+from __future__ import annotations
+
+from accounts.published.text import MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, MAX_PHONE_LENGTH, MAX_REFERENCE_LENGTH
+from views_readmodel.pages.commanding import CommandForm
+from views_readmodel.pages.forms.fields import line
+
+
+class RegisterCustomerForm(CommandForm):
+    """A new customer. What an address or a number must look like, the service says."""
+
+    name = line(label="Name", max_length=MAX_NAME_LENGTH, required=True, autocomplete="off")
+    email = line(label="E-mail", max_length=MAX_EMAIL_LENGTH, inputmode="email", autocomplete="off")
+    phone = line(label="Telephone", max_length=MAX_PHONE_LENGTH, inputmode="tel", autocomplete="off")
+    reference = line(
+        label="Reference",
+        max_length=MAX_REFERENCE_LENGTH,
+        help_text="The customer's number in another system. Never a name: it is not sealed as names are.",
+        autocomplete="off",
+    )
+
+
+class ChangeCustomerForm(CommandForm):
+    """What can be changed of a customer."""
+
+    name = line(label="Name", max_length=MAX_NAME_LENGTH, required=True, autocomplete="off")
+    email = line(label="E-mail", max_length=MAX_EMAIL_LENGTH, inputmode="email", autocomplete="off")
+    phone = line(label="Telephone", max_length=MAX_PHONE_LENGTH, inputmode="tel", autocomplete="off")

@@ -1,0 +1,126 @@
+"""A new transfer in two steps: write it down, then look at it once more and send it.
+
+Invariant: both steps carry one idempotency key, so that however often the second is sent, money moves once.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+
+from accounts.published.events import AccountStatus
+from accounts.published.money import parse_amount
+from eventstore.context import CommandContext
+from eventstore.rest.correlation import parse_uuid
+from eventstore.store import Answered
+from transfers import services
+from transfers.permissions import TransfersPermission
+from views_readmodel import queries
+from views_readmodel.pages.commanding import carry_out, shown
+from views_readmodel.pages.forms.transfers import NewTransferForm
+from views_readmodel.pages.viewing import go_to, page, typed
+
+SUGGESTIONS: Final = 8
+_RECENT: Final = 40  # transfers that the payer's usual counterparties are taken from
+
+
+@page(TransfersPermission.CREATE_TRANSFER, methods=["GET", "HEAD", "POST"])
+def new_transfer(request: HttpRequest) -> HttpResponse:
+    """The form, then the review, then the transfer itself."""
+    form = NewTransferForm(request.POST or None, initial=_initial(request))
+    step = request.POST.get("step", "")
+    if step != "edit" and form.is_valid():
+        if step == "send" and (made := carry_out(request, form, lambda context: _create(context, form.cleaned_data))):
+            wait = shown(subject=queries.Subject.TRANSFER, id=made.transfer_id, version=made.version)
+            return go_to(request, reverse("transfer", args=[made.transfer_id]) + wait)
+        if not form.errors:
+            return render(request, "transfers/review.html", {"form": form, **_review(form.cleaned_data)})
+    if step == "edit":
+        form = NewTransferForm(initial={name: request.POST.get(name, "") for name in form.fields})
+    return render(
+        request,
+        "transfers/new.html",
+        {"form": form, "payer": _typed(form, "from_account"), "payee": _typed(form, "to_account")},
+        status=422 if form.is_bound else 200,
+    )
+
+
+@page(TransfersPermission.CREATE_TRANSFER)
+def suggest_accounts(request: HttpRequest) -> HttpResponse:
+    """Accounts for what has been typed so far; with nothing typed, whom the payer paid last."""
+    search = typed(request, "from_account") or typed(request, "to_account")
+    payer = _by_number(request.GET.get("payer", ""))
+    currency = payer.currency if payer else None
+    if len(search) >= 2:
+        found = queries.find_accounts(search=search, currency=currency, limit=SUGGESTIONS)
+    elif payer:
+        found = _recent_counterparties(payer)
+    else:
+        found = []
+    found = [account for account in found if account.state != AccountStatus.CLOSED and account != payer]
+    context = {"accounts": found, "search": search, "payer": payer, "list_id": request.GET.get("list", "suggestions")}
+    return render(request, "transfers/suggestions.html", context)
+
+
+def _initial(request: HttpRequest) -> dict[str, Any]:
+    account_id = parse_uuid(request.GET.get("from", ""))
+    payer = queries.account(account_id=account_id) if account_id else None
+    return {"from_account": payer.number} if payer else {}
+
+
+def _create(context: CommandContext, asked: dict[str, Any]) -> Answered[services.AcceptedTransfer]:
+    return services.create_transfer(
+        context=context,
+        from_account_id=asked["from_account"].account_id,
+        to_account_id=asked["to_account"].account_id,
+        amount=asked["amount"],
+        description=asked["description"],
+    )
+
+
+def _review(asked: dict[str, Any]) -> dict[str, Any]:
+    payer, payee = asked["from_account"], asked["to_account"]
+    amount_minor = parse_amount(asked["amount"], payer.currency)
+    return {
+        "payer": payer,
+        "payee": payee,
+        "amount_minor": amount_minor,
+        "cautions": _cautions(payer, payee, amount_minor),
+    }
+
+
+def _cautions(payer: queries.AccountView, payee: queries.AccountView, amount_minor: int) -> list[str]:
+    """Why it would probably be refused, as far as can be seen from here."""
+    found = []
+    if payer.state != AccountStatus.OPEN:
+        found.append(f"The paying account is {payer.state.lower()}, and will refuse.")
+    elif amount_minor > payer.balance:
+        found.append("The paying account does not hold that much now, so nothing would move.")
+    if payee.state != AccountStatus.OPEN:
+        found.append(f"The receiving account is {payee.state.lower()}; the amount would come back.")
+    return found
+
+
+def _typed(form: NewTransferForm, name: str) -> queries.AccountView | None:
+    """The account whose number stands in the form already."""
+    return _by_number(str(form[name].value() or ""))
+
+
+def _by_number(number: str) -> queries.AccountView | None:
+    if not (number.isascii() and number.isdigit()):
+        return None
+    return next((account for account in queries.accounts(search=number, limit=5) if account.number == number), None)
+
+
+def _recent_counterparties(payer: queries.AccountView) -> list[queries.AccountView]:
+    """The accounts that the payer paid last, the last one first."""
+    recent = queries.transfers(account_id=payer.account_id, limit=_RECENT)
+    ids: list[UUID] = list(
+        dict.fromkeys(row.to_account_id for row in recent if row.from_account_id == payer.account_id)
+    )[:SUGGESTIONS]
+    known = queries.accounts_by_id(account_ids=ids)
+    return [known[id] for id in ids if id in known]
