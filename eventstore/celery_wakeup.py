@@ -45,6 +45,11 @@ class Breaker:
                 self._closed_from = now + self._seconds
             return False
 
+    def is_trying(self) -> bool:
+        """Whether the last attempt failed, so that nobody knows what became of it."""
+        with self._lock:
+            return self._closed_from > 0.0
+
     def failed(self) -> None:
         """The broker could not be reached."""
         with self._lock:
@@ -64,7 +69,8 @@ def wake(using: str) -> None:
     if breaker.is_open():
         return
     try:
-        if cache.add(_KEY.format(using), 1, timeout=MARK_SECONDS):
+        # A mark that was set when the broker could not be reached says nothing: its wake-up may never have been sent.
+        if cache.add(_KEY.format(using), 1, timeout=MARK_SECONDS) or breaker.is_trying():
             current_app.send_task(DISPATCH_TASK, kwargs={"using": using}, queue=QUEUE, retry=False, ignore_result=True)
     except Exception:
         breaker.failed()

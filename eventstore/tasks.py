@@ -9,13 +9,13 @@ from functools import partial
 
 from celery import shared_task
 
-from eventstore.celery_wakeup import DISPATCH_TASK, QUEUE, clear_mark
+from eventstore.celery_wakeup import DISPATCH_TASK, clear_mark
 from eventstore.dispatch import drain
 from eventstore.store import EventStore
 from eventstore.wakeup import wake
 
 
-@shared_task(name=DISPATCH_TASK, queue=QUEUE, ignore_result=True)
+@shared_task(name=DISPATCH_TASK, ignore_result=True)
 def dispatch(*, using: str = "default") -> None:
     """Dispatches what was committed, and wakes again when there is more than one turn's worth."""
     clear_mark(using)
@@ -23,7 +23,7 @@ def dispatch(*, using: str = "default") -> None:
         wake(using)
 
 
-@shared_task(name="eventstore.sweep", queue=QUEUE, ignore_result=True)
+@shared_task(name="eventstore.sweep", ignore_result=True)
 def sweep(*, using: str = "default") -> None:
     """Finds what a lost wake-up left. Sent by beat every second or so; several are harmless."""
     drain(store=EventStore(using=using), on_more=partial(wake, using))

@@ -8,7 +8,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from django.db import connection
-from pytest_django import Settings
 
 from config.embedded.credentials import read_credentials
 from config.embedded.postgres import SUPERUSER
@@ -16,12 +15,12 @@ from eventstore.loading import cache
 from tests.conftest import Database
 from tests.integration.shops import CREATE_JOURNAL, make_tables
 from tests.servers import Login, Servers
+from tests.workers import worker as worker  # a fixture for every test here
 
 
 @pytest.fixture
-def shop_database(fresh_database: Database, settings: Settings) -> Iterator[Database]:
-    """A database of the test's own, with the shop's read model and a journal; nobody is woken by its commits."""
-    settings.EVENTSTORE = {**settings.EVENTSTORE, "WAKE": None}
+def shop_database(fresh_database: Database) -> Iterator[Database]:
+    """A database of the test's own, with the shop's read model and a journal."""
     cache.clear()
     with connection.cursor() as cursor:
         cursor.execute(CREATE_JOURNAL)
