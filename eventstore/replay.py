@@ -117,7 +117,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     projection: str
     position: int  # in the shadow
     head: int  # of the log, when this was told
-    doing: str  # "building" or "swapping"
+    doing: str  # "building", "swapping" or, at the end, "live"
 
 
 class Rebuilt(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,6 +220,7 @@ def rebuild(
     finally:
         with suppress(DatabaseError):  # what went wrong before says more
             shadow.release()
+    builder.tell("live")
     _drop_replaced(shadow)
     _log.info("eventstore.replayed", projection=projection.id, version=projection.version, position=position_reached)
     return Rebuilt(
@@ -274,9 +275,9 @@ class _Builder:
         self.shadow.move(cursor, window.until)
         return window
 
-    def tell_swapping(self) -> None:
-        """Reports that the swap is tried."""
-        self._report(msgspec.structs.replace(self._progress, doing="swapping"))
+    def tell(self, doing: str) -> None:
+        """Reports what it is at now."""
+        self._report(msgspec.structs.replace(self._progress, doing=doing))
 
     def _advance(self) -> bool:
         """One batch in one transaction; answers whether there is more."""
@@ -327,7 +328,7 @@ def _swap_when_possible(builder: _Builder) -> tuple[int, int]:
     """Swaps, in as many attempts as it takes; answers with the position and the number of parked keys."""
     deadline = time.monotonic() + SWAP_PATIENCE_SECONDS
     while True:
-        builder.tell_swapping()
+        builder.tell("swapping")
         try:
             return _swap(builder)
         except (_NotCaughtUp, _BatchFailed):

@@ -63,11 +63,15 @@ class Command(BaseCommand):
             for projection in projections:
                 self.stdout.write(_described(replay.plan(projection, store=store)))
             return
-        parked = 0
-        with _stopped_by_sigterm(), _reporting(self) as report:
-            for projection in projections:
-                rebuilt = self._rebuild(projection, store, report, restart=options["restart"])
-                parked += rebuilt.parked_keys
+        done: list[replay.Rebuilt] = []
+        try:
+            with _stopped_by_sigterm(), _reporting(self) as report:
+                for projection in projections:
+                    done.append(_rebuild(projection, store, report, restart=options["restart"]))
+        finally:  # not before, or it would stand in the middle of the progress bar
+            for rebuilt in done:
+                self.stdout.write(_told(rebuilt))
+        parked = sum(rebuilt.parked_keys for rebuilt in done)
         if not projections and options["verbosity"] > 0:
             self.stdout.write("Every read model is of this program's version: nothing to do.")
         if parked:
@@ -75,25 +79,6 @@ class Command(BaseCommand):
                 f"The read models are rebuilt and live, but {parked} streams could not be handled. They are parked"
                 " and retried by themselves: see `manage.py parked list`."
             )
-
-    def _rebuild(
-        self, projection: Projection, store: EventStore, report: replay.Report, *, restart: bool
-    ) -> replay.Rebuilt:
-        try:
-            rebuilt = replay.rebuild(projection, store=store, restart=restart, report=report)
-        except _REFUSALS as refusal:
-            raise CommandError(f"{projection.id}: {refusal}. The live read model is untouched.") from refusal
-        except DatabaseError as error:
-            raise CommandError(
-                f"{projection.id}: {error}. The live read model is untouched: run the command again to go on."
-            ) from error
-        except KeyboardInterrupt:
-            raise CommandError(
-                f"{projection.id}: interrupted. The live read model is untouched: run the command again to go on.",
-                returncode=130,
-            ) from None
-        self.stdout.write(_told(rebuilt))
-        return rebuilt
 
 
 def _chosen(store: EventStore, options: dict[str, Any]) -> list[Projection]:
@@ -107,6 +92,19 @@ def _chosen(store: EventStore, options: dict[str, Any]) -> list[Projection]:
         return replay.find_projections(options["names"], store=store)
     except LookupError as error:
         raise CommandError(error.args[0]) from error
+
+
+def _rebuild(projection: Projection, store: EventStore, report: replay.Report, *, restart: bool) -> replay.Rebuilt:
+    """Replays one. Raises CommandError, whose line says what became of it and what to do."""
+    go_on = "The live read model is untouched: run the command again to go on."
+    try:
+        return replay.rebuild(projection, store=store, restart=restart, report=report)
+    except _REFUSALS as refusal:
+        raise CommandError(f"{projection.id}: {refusal}. The live read model is untouched.") from refusal
+    except DatabaseError as error:
+        raise CommandError(f"{projection.id}: {str(error).strip()}. {go_on}") from error
+    except KeyboardInterrupt:
+        raise CommandError(f"{projection.id}: interrupted. {go_on}", returncode=130) from None
 
 
 def _described(plan: replay.Plan) -> str:
