@@ -6,6 +6,7 @@ Invariant: a name in a document is in backticks or in a block of code, so that i
 import ast
 import json
 import re
+import shlex
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ from django.core.management import get_commands, load_command_class
 from django.urls import Resolver404, resolve
 
 from accounts.published.events import AccountStatus
+from config.up import plan
 from eventstore.buckets import bucket_of
 from eventstore.events import Event
 from eventstore.ids import derive_id
 from eventstore.metadata import Metadata
 from eventstore.registry import events as registry
 from eventstore.subscriptions.registry import subscriptions
-from tests.architecture.test_imports import ROOT
+from tests.architecture.test_imports import PACKAGES, ROOT
 from transfers.domain.transfer import MONEY_TRANSFER, Completed
 from transfers.published.events import TransferStatus
 
@@ -118,6 +120,12 @@ def test_each_concept_has_a_place_and_a_test() -> None:
         assert all(place.startswith("tests/") and "::test_" in place for place in shown_by), found[1]
 
 
+def test_every_document_that_the_code_names_is_there() -> None:
+    files = [path for name in PACKAGES for kind in ("*.py", "*.sql") for path in (ROOT / name).rglob(kind)]
+    named = {name for path in files for name in re.findall(r"\bdocs/[\w/-]+\.md", path.read_text(encoding="utf-8"))}
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
 # --- Commands, settings, addresses ----------------------------------------------------------------------------
 
 
@@ -163,6 +171,18 @@ def test_every_address_it_names_leads_somewhere(document: Path) -> None:
         except Resolver404:
             pytest.fail(f"{address} leads nowhere")
         assert found.url_name, address  # the net under unknown API addresses has no name
+
+
+def test_the_parts_are_run_by_themselves_as_up_runs_them() -> None:
+    options = plan.Options(port=8000, web_processes=1, worker_processes=2, queues=("eventstore",), environment={})
+    planned = [part(options=options).argv for part in (plan.web_service, plan.worker_service, plan.beat_service)]
+    text = _text(ROOT / "docs" / "operations.md").replace("\\\n", " ")
+    told = [shlex.split(line) for line in re.findall(r".*\.venv/bin/python -m .*", text)]
+    assert len(told) == len(planned)
+    for line, argv in zip(told, planned, strict=True):
+        command = line[line.index("-m") :]
+        names = {word for word in command if not word[:1].isdigit()}  # numbers and addresses are the operator's choice
+        assert names <= set(argv), command
 
 
 # --- Links and form -------------------------------------------------------------------------------------------
