@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from eventstore.buckets import BUCKETS
 from eventstore.registry import EventRegistry, UnknownEventType
@@ -50,6 +50,9 @@ FROM eventstore_log l JOIN eventstore_event e ON e.id = l.event_id
 WHERE l.position = %s
 """
 
+LEAST_SPAN: Final = 1_000
+"""Positions that a read looks at, at least: a small batch, too, finds the event that a large one failed on."""
+
 
 class Range(NamedTuple):
     """Which part of the log is followed."""
@@ -86,7 +89,8 @@ def read_window(
     end = head_position(cursor) if until is None else until
     # The log has no gaps, so a span of positions bounds the cost whatever the planner makes of old statistics: it may
     # fetch and sort all of the span. Twice the span in which `limit` entries are expected, for buckets vary.
-    end = min(end, after + 2 * limit * BUCKETS // (range_.high - range_.low + 1))
+    expected = limit * BUCKETS // (range_.high - range_.low + 1)
+    end = min(end, after + max(2 * expected, LEAST_SPAN))
     if end <= after:
         return Window([], after, 0)
     cursor.execute(_READ[range_.follows], [after, end, range_.low, range_.high, limit, list(unwanted)])

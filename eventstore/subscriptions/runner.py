@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
+from django.db.backends.utils import CursorWrapper
 
 from eventstore.appending import StreamBusy, StreamConflict
 from eventstore.failures import is_lost_race, is_passing
@@ -24,7 +25,7 @@ from eventstore.store import EventStore, LostRace
 from eventstore.subscriptions import checkpoints, parking
 from eventstore.subscriptions.handling import handle, unwanted_names
 from eventstore.subscriptions.reading import Window, head_position, known_prefix, read_window
-from eventstore.subscriptions.registry import Subscription
+from eventstore.subscriptions.registry import Projection, Subscription
 
 _log = structlog.get_logger(__name__)
 
@@ -128,7 +129,7 @@ def _handle_next(
     checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int, *, skip_known: bool
 ) -> Progress:
     with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
-        checkpoint = checkpoints.lock(cursor, checkpoint_id)
+        checkpoint = _lock(cursor, checkpoint_id, subscription)
         if checkpoint is None:
             return Progress.BUSY
         window = _read(cursor, checkpoint, subscription, store, limit)
@@ -142,6 +143,14 @@ def _handle_next(
             raise _BatchFailed(after=checkpoint.position, entries=window.entries, cause=error) from error
         checkpoints.move(cursor, checkpoint, window.until)
         return Progress.FULL if window.entries >= limit else Progress.MOVED
+
+
+def _lock(cursor: CursorWrapper, checkpoint_id: int, subscription: Subscription) -> checkpoints.Checkpoint | None:
+    """Takes the right to advance, unless a replay has just put another version's tables in the place of ours."""
+    checkpoint = checkpoints.lock(cursor, checkpoint_id)
+    if checkpoint and isinstance(subscription, Projection) and checkpoint.projection_version != subscription.version:
+        return None
+    return checkpoint
 
 
 def _read(
@@ -161,7 +170,7 @@ def _read(
 def _become_careful(checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int) -> Progress:
     """Has the batch that ended without a result gone through one event at a time."""
     with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
-        checkpoint = checkpoints.lock(cursor, checkpoint_id)
+        checkpoint = _lock(cursor, checkpoint_id, subscription)
         if checkpoint is None:
             return Progress.BUSY
         window = _read(cursor, checkpoint, subscription, store, limit)
@@ -175,7 +184,7 @@ def _park_next(
 ) -> Progress:
     """Parks the event after a position and moves past it, unless another process has gone past it meanwhile."""
     with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
-        checkpoint = checkpoints.lock(cursor, checkpoint_id)
+        checkpoint = _lock(cursor, checkpoint_id, subscription)
         if checkpoint is None:
             return Progress.BUSY
         if checkpoint.position != after:
