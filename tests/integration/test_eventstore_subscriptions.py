@@ -265,6 +265,18 @@ class TestDue:
         assert shop.drain()
         assert value("SELECT count(*) FROM readmodel.cart") == 0
 
+    def test_tables_swapped_after_the_look_at_what_is_due_are_left_alone(self) -> None:
+        shop = Shop(SUBSCRIPTIONS)
+        shop.open()
+        _sequence()
+        self._due(shop)  # makes the checkpoints
+        rows("UPDATE eventstore_checkpoint SET projection_version = 7 WHERE subscription = 'shop.carts'")
+        checkpoint_id = value("SELECT id FROM eventstore_checkpoint WHERE subscription = 'shop.carts'")
+        carts = SUBSCRIPTIONS.get("shop.carts")
+        assert carts is not None
+        assert advance(checkpoint_id, carts, store=shop.store) is Progress.BUSY
+        assert value("SELECT count(*) FROM readmodel.cart") == 0
+
     def test_a_lock_that_another_has_is_not_taken_for_empty(
         self, app: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
     ) -> None:
