@@ -8,7 +8,8 @@ anything else.
 from __future__ import annotations
 
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast, Now
 
 
 class Event(models.Model):
@@ -28,6 +29,16 @@ class Event(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["stream_id", "version"], name="eventstore_event_stream_version_unique")
+        ]
+        indexes = [
+            models.Index(Cast(KT("metadata__correlation_id"), models.UUIDField()), name="eventstore_event_correlation"),
+            models.Index(
+                KT("metadata__actor"),
+                models.F("id"),
+                name="eventstore_event_person",
+                condition=~models.Q(metadata__actor__startswith="system:"),
+            ),
+            models.Index(fields=["event_type", "id"], name="eventstore_event_type"),
         ]
 
     def __str__(self) -> str:
