@@ -177,6 +177,24 @@ def test_it_finds_nothing_while_money_moves_and_read_models_are_rebuilt(kept: Ke
     assert not [finding.remarks for report in reports for finding in report.findings if finding.remarks]
 
 
+@pytest.mark.parametrize("chunk_events", [3, 20])
+def test_it_finds_nothing_when_a_long_stream_moves_between_two_reads_of_it(kept: Kept, chunk_events: int) -> None:
+    """The projections stand still for some reads and then catch up, so that a row falls behind and goes on."""
+    moves = count(1)
+
+    def move(phase: str, *, done: int, total: int) -> None:
+        for account_id in (kept.ledger.shop, kept.ledger.household):
+            accounts.deposit(context=context(), account_id=account_id, amount="0.01")
+        sequencer.sequence()
+        if next(moves) % 5 == 0:
+            kept.ledger.dispatch()
+
+    report = report_of(chunk_events=chunk_events, progress=move)
+    assert not found_by(report)
+    assert next(moves) > 10
+    assert not [finding.remarks for finding in report.findings if finding.remarks]
+
+
 @contextmanager
 def _meanwhile(work: Callable[[], None]) -> Iterator[None]:
     """Does the work again and again, in another thread, while the block runs."""
@@ -433,6 +451,15 @@ def test_it_answers_programs_in_json(kept: Kept, capsys: pytest.CaptureFixture[s
     (difference,) = [named for finding in report["findings"] for named in finding["named"]]
     assert difference["stream"] == f"account/{kept.ledger.shop}"
     assert (difference["field"], difference["actual"]) == ("balance", "7")
+
+
+def test_it_shows_how_far_it_is(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("verify_ledger", json=True)
+    captured = capsys.readouterr()
+    assert captured.out.count("\n") == 1
+    position = json.loads(captured.out)["position"]
+    assert f"Checking log: {position} of {position}\n" in captured.err
+    assert f"Checking streams: {position} of {position}\n" in captured.err
 
 
 def test_it_says_so_when_it_cannot_check(kept: Kept) -> None:
