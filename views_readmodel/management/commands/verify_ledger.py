@@ -10,7 +10,7 @@ from typing import Any, Final, TextIO
 
 import msgspec
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.db import Error
 
 from eventstore.progress import progress
 from eventstore.verification.findings import Difference, Finding, Report
@@ -45,8 +45,9 @@ class Command(BaseCommand):
         try:
             with _Phases(sys.stderr) as told:
                 report = verify(ledger_checks(), aggregates=AGGREGATES, progress=told, limit=max(options["limit"], 0))
-        except DatabaseError as error:
-            raise CommandError(f"The ledger could not be checked: {error}", returncode=CANNOT_TELL) from error
+        except Error as error:
+            reason = str(error).partition("\n")[0]
+            raise CommandError(f"The ledger could not be checked: {reason}", returncode=CANNOT_TELL) from error
         if options["json"]:
             self.stdout.write(as_json(report))
         else:
