@@ -171,7 +171,7 @@ def view_of(action: Action) -> Callable[..., Any]:
                 messages.success(request, action.done(account, asked))
                 return _back(request, account_id, made.version)
         context = {"action": action, "account": account, "form": form, "sentence": action.sentence(account)}
-        return render(request, "accounts/action.html", context, status=422 if form.is_bound else 200)
+        return render(request, "accounts/action.html", context)
 
     return view
 
@@ -190,7 +190,7 @@ def reverse_entry(request: HttpRequest, account_id: UUID, version: int) -> HttpR
         messages.success(request, "The entry is reversed.")
         return _back(request, account_id, made.version)
     context = {"account": account, "entry": entry, "form": form}
-    return render(request, "accounts/reverse_entry.html", context, status=422 if form.is_bound else 200)
+    return render(request, "accounts/reverse_entry.html", context)
 
 
 def _back(request: HttpRequest, account_id: UUID, version: int) -> HttpResponse:

@@ -119,7 +119,7 @@ def statement(request: HttpRequest, account_id: UUID) -> HttpResponse:
     context: dict[str, Any] = {"account": found, "form": form}
     if form.is_valid():
         context |= form.cleaned_data | {"statement": _statement(account_id, **form.cleaned_data)}
-    return render(request, "accounts/statement.html", context, status=200 if form.is_valid() else 422)
+    return render(request, "accounts/statement.html", context)
 
 
 def _statement(account_id: UUID, *, first: date, last: date) -> Statement:

@@ -62,6 +62,7 @@ class CommandForm(forms.Form):
         self.label_suffix = ""
         for field in self.fields.values():
             field.widget.attrs.setdefault("class", "input")
+            field.error_messages["required"] = f"{field.label} is missing."
 
     def refuse(self, refusal: Refusal) -> None:
         """Shows a refusal beside the field that it is about, or above the form."""

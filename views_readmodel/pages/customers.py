@@ -116,7 +116,7 @@ def open_account(request: HttpRequest, customer_id: UUID) -> HttpResponse:
 
 
 def _form(request: HttpRequest, template: str, form: Any, **context: Any) -> HttpResponse:
-    return render(request, template, {"form": form, **context}, status=422 if form.is_bound else 200)
+    return render(request, template, {"form": form, **context})
 
 
 def _customer(customer_id: UUID) -> CustomerRow:

@@ -45,7 +45,6 @@ def new_transfer(request: HttpRequest) -> HttpResponse:
         request,
         "transfers/new.html",
         {"form": form, "payer": _typed(form, "from_account"), "payee": _typed(form, "to_account")},
-        status=422 if form.is_bound else 200,
     )
 
 
@@ -89,6 +88,7 @@ def _review(asked: dict[str, Any]) -> dict[str, Any]:
         "payer": payer,
         "payee": payee,
         "amount_minor": amount_minor,
+        "left_minor": payer.balance - amount_minor,
         "cautions": _cautions(payer, payee, amount_minor),
     }
 

@@ -45,8 +45,7 @@ def log_in(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         login(request, form.get_user())
         return HttpResponseRedirect(_destination(request), status=303)
-    status = 422 if form.is_bound else 200
-    return render(request, "staff/log_in.html", {"form": form, "next": _asked_for(request)}, status=status)
+    return render(request, "staff/log_in.html", {"form": form, "next": _asked_for(request)})
 
 
 @page(SIGNED_IN, methods=["POST"])

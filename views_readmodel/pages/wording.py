@@ -42,7 +42,7 @@ _MARKS: Final[Mapping[str, Mark]] = {
 }
 
 _ENTRY_KINDS: Final[Mapping[str, str]] = {
-    EntryKind.OPENING: "Opening balance",
+    EntryKind.OPENING: "Paid in at opening",
     EntryKind.DEPOSIT: "Deposit",
     EntryKind.WITHDRAWAL: "Withdrawal",
     EntryKind.REVERSAL: "Reversal",

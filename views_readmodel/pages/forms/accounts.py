@@ -36,7 +36,7 @@ class OpenAccountForm(CommandForm):
     )
     initial_balance = AmountField(label="Cash paid in now", required=False)
     reference = line(
-        label="Reference", max_length=MAX_REFERENCE_LENGTH, help_text="The account's number in another system."
+        label="Reference", max_length=MAX_REFERENCE_LENGTH, help_text="The number it has in another system."
     )
 
     def __init__(self, data: QueryDict | None = None) -> None:
@@ -73,6 +73,6 @@ class ReasonForm(CommandForm):
         label="Reason",
         max_length=MAX_REASON_LENGTH,
         required=True,
-        help_text="Kept in the account's history for good.",
+        help_text="Kept in the history for good.",
         autocomplete="off",
     )

@@ -16,7 +16,7 @@ class RegisterCustomerForm(CommandForm):
     reference = line(
         label="Reference",
         max_length=MAX_REFERENCE_LENGTH,
-        help_text="The customer's number in another system. Never a name: it is not sealed as names are.",
+        help_text="The number they have in another system. Never a name: it is not sealed as names are.",
         autocomplete="off",
     )
 

@@ -12,7 +12,7 @@ export function open(id) {
   if (!found || found.open) return Boolean(found);
   document.querySelectorAll("dialog[open]").forEach((other) => other.close());
   found.showModal();
-  found.querySelector("input[type=search]")?.select();
+  found.querySelector(".find-box")?.select();
   return true;
 }
 

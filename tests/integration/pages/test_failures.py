@@ -1,0 +1,44 @@
+"""The pages for when there is no page."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+from uuid import uuid4
+
+from django.db import OperationalError
+from django.test import Client
+
+from tests.integration.pages.desk import Desk
+
+
+def test_an_unknown_address_and_an_unknown_account_have_a_page(teller: Desk) -> None:
+    for address in ("/nowhere", f"/accounts/{uuid4()}", f"/transfers/{uuid4()}", f"/customers/{uuid4()}"):
+        response = teller.get(address)
+        assert response.status_code == 404
+        assert b"There is nothing at this address" in response.content
+        assert response.headers["X-Correlation-ID"] in response.content.decode()
+
+
+def test_a_database_that_is_away_is_said_to_be_away(teller: Desk) -> None:
+    with patch("views_readmodel.queries.transfers", side_effect=OperationalError("connection lost")):
+        response = teller.get("/transfers")
+    assert response.status_code == 503
+    assert response.headers["Retry-After"]
+    assert b"Away for a moment" in response.content
+
+
+def test_a_fault_of_ours_shows_the_number_that_the_log_has(teller: Desk) -> None:
+    teller.client.raise_request_exception = False
+    with patch("views_readmodel.queries.transfers", side_effect=RuntimeError("a secret")):
+        response = teller.get("/transfers")
+    assert response.status_code == 500
+    assert response.headers["X-Correlation-ID"] in response.content.decode()
+    assert b"a secret" not in response.content
+
+
+def test_a_form_without_a_token_does_nothing_and_says_why(teller: Desk) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.force_login(teller.member)
+    response = strict.post("/customers/register", {"name": "Mallory"})
+    assert response.status_code == 403
+    assert b"The form has expired" in response.content

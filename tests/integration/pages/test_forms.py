@@ -1,0 +1,160 @@
+"""What the forms on the pages do, do once, and refuse."""
+
+from __future__ import annotations
+
+import re
+from unittest.mock import patch
+from uuid import UUID
+
+import pytest
+
+from tests.integration.counter import Counter, dispatch, dispatching
+from tests.integration.pages.desk import Desk
+from views_readmodel import queries
+
+
+def test_a_teller_takes_a_customer_from_registration_to_a_transfer(teller: Desk, counter: Counter) -> None:
+    savings = counter.account("100.00", title="Savings")
+    with dispatching():
+        registered = teller.fill_in("/customers/register", name="Bob Brown", email="bob@example.com")
+        customer_page = registered.headers["Location"]
+        opened = teller.fill_in(
+            f"{customer_page}/open-account", title="Household", currency="EUR", initial_balance="500"
+        )
+        account_page = opened.headers["Location"]
+        teller.fill_in(f"{account_page}/deposit", amount="1,000.50", description="Coins")
+        teller.fill_in(f"{account_page}/withdraw", amount="0.5")
+        number = queries.account(account_id=UUID(account_page.rpartition("/")[2])).number  # type: ignore[union-attr]
+        payee = queries.account(account_id=savings)
+        assert payee is not None
+        form = teller.form("/transfers/new") | {"from_account": number, "to_account": payee.number, "amount": "150"}
+        review = teller.send("/transfers/new", form | {"step": "review"}).content.decode()
+        assert "Is this right?" in review
+        sent = teller.send("/transfers/new", form | {"step": "send"})
+        transfer_id = UUID(sent.headers["Location"].rpartition("/")[2])
+        assert queries.wait_for_transfer(transfer_id=transfer_id, seconds=5)
+    shown = teller.get(f"/transfers/{transfer_id}").content.decode()
+    assert 'data-state="COMPLETED"' in shown
+    assert "150.00 EUR moved from Household of Bob Brown to Savings" in shown
+    assert counter.balance(UUID(account_page.rpartition("/")[2])) == "1350.00"
+    assert counter.balance(savings) == "250.00"
+
+
+def test_a_form_that_is_sent_again_moves_nothing_twice(teller: Desk, counter: Counter) -> None:
+    payer, payee = counter.account("500.00"), counter.account("100.00")
+    dispatch()
+    numbers = {id: queries.account(account_id=id).number for id in (payer, payee)}  # type: ignore[union-attr]
+    form = teller.form("/transfers/new") | {
+        "from_account": numbers[payer],
+        "to_account": numbers[payee],
+        "amount": "150.00",
+        "step": "send",
+    }
+    first, second = teller.send("/transfers/new", form), teller.send("/transfers/new", form)
+    assert first.headers["Location"].partition("?")[0] == second.headers["Location"].partition("?")[0]
+    deposit = teller.form(f"/accounts/{payer}/deposit") | {"amount": "10.00"}
+    for _ in range(3):
+        assert teller.send(f"/accounts/{payer}/deposit", deposit).status_code == 303
+    dispatch()
+    assert counter.balance(payer) == "360.00"
+    assert counter.balance(payee) == "250.00"
+
+
+def test_a_form_that_was_used_for_something_else_says_so_and_does_nothing(teller: Desk, counter: Counter) -> None:
+    account = counter.account("500.00")
+    dispatch()
+    address = f"/accounts/{account}/deposit"
+    form = teller.form(address) | {"amount": "10.00"}
+    teller.send(address, form)
+    again = teller.send(address, form | {"amount": "1000.00"}).content.decode()
+    assert "already used for something else" in again
+    assert 'value="1000.00"' in again
+    dispatch()
+    assert counter.balance(account) == "510.00"
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [
+        ("12,5", "Write the amount like 1500.00"),
+        ("12.345", "Write the amount like 1500.00"),
+        ("minus one", "Write the amount like 1500.00"),
+        ("", "Amount is missing"),
+        ("0", "must be more than zero"),
+        ("10000000000.00", "more than the bank moves or holds at once"),
+        ("500.01", "does not hold that much"),
+    ],
+)
+def test_a_refusal_stands_beside_the_field_and_what_was_typed_is_kept(
+    amount: str, words: str, teller: Desk, counter: Counter
+) -> None:
+    account = counter.account("500.00")
+    dispatch()
+    answered = teller.fill_in(f"/accounts/{account}/withdraw", amount=amount, description="For the trip")
+    page = answered.content.decode()
+    field = page[page.index('for="command_amount"') : page.index('for="command_description"')]
+    assert words in field
+    assert 'aria-invalid="true"' in field
+    assert 'value="For the trip"' in page
+
+
+def test_a_supervisor_freezes_unfreezes_reverses_and_closes(supervisor: Desk, counter: Counter) -> None:
+    account = counter.account("0.00")
+    counter.post(f"accounts/{account}/deposits", {"amount": "20.00"})
+    dispatch()
+    address = f"/accounts/{account}"
+    with dispatching():
+        supervisor.fill_in(f"{address}/freeze", reason="Asked for by the customer")
+        assert 'data-state="FROZEN"' in supervisor.get(address).content.decode()
+        supervisor.fill_in(f"{address}/unfreeze", reason="Cleared up")
+        supervisor.fill_in(f"{address}/entries/2/reverse", reason="Counted wrongly")
+        again = supervisor.fill_in(f"{address}/entries/2/reverse", reason="Once more").content.decode()
+        assert "has been reversed already" in again
+        supervisor.fill_in(f"{address}/close", reason="Moved away")
+        assert 'data-state="CLOSED"' in supervisor.get(address).content.decode()
+
+
+def test_closing_an_account_that_holds_money_is_refused_in_words(supervisor: Desk, counter: Counter) -> None:
+    account = counter.account("20.00")
+    dispatch()
+    page = supervisor.fill_in(f"/accounts/{account}/close", reason="Moved away").content.decode()
+    assert "still holds money" in page
+
+
+def test_a_new_transfer_says_what_is_wrong_with_each_account(teller: Desk, counter: Counter) -> None:
+    euros, dollars = counter.account("5.00"), counter.account("5.00", currency="USD")
+    dispatch()
+    number = {id: queries.account(account_id=id).number for id in (euros, dollars)}  # type: ignore[union-attr]
+    wrong = number[euros][:-1] + str((int(number[euros][-1]) + 1) % 10)
+
+    def page(payer: str, payee: str) -> str:
+        filled: str = teller.fill_in(
+            "/transfers/new", from_account=payer, to_account=payee, amount="1.00", step="send"
+        ).content.decode()
+        return filled
+
+    assert "a digit is wrong or missing" in page(wrong, number[dollars])
+    assert "the paying account itself" in page(number[euros], number[euros])
+    assert "in USD, the paying one in EUR" in page(number[euros], number[dollars])
+
+
+def test_what_is_not_visible_yet_is_shown_as_being_posted(teller: Desk, counter: Counter) -> None:
+    with patch("views_readmodel.pages.commanding.VISIBLE_SECONDS", 0.01):
+        registered = teller.fill_in("/customers/register", name="Carol Cho")
+    address = registered.headers["Location"]
+    assert address.endswith("?posting=1")
+    assert "Posting …" in teller.get(address).content.decode()
+    dispatch()
+    shown = teller.get(address).content.decode()
+    assert "Carol Cho" in shown
+    assert "Posting …" not in shown
+
+
+def test_the_statement_of_some_days_runs_from_one_balance_to_the_other(teller: Desk, bank: dict[str, UUID]) -> None:
+    page = teller.get(f"/accounts/{bank['payer']}/statement").content.decode()
+    assert re.search(r'id="opening">0\.00<', page)
+    assert re.search(r'id="closing"><span class="total">380\.00<', page)
+    before = teller.get(f"/accounts/{bank['payer']}/statement?first=2020-01-01&last=2020-01-31").content.decode()
+    assert "No money moved on these days" in before
+    wrong = teller.get(f"/accounts/{bank['payer']}/statement?first=2020-02-01&last=2020-01-31").content.decode()
+    assert "before the first day" in wrong
