@@ -1,4 +1,4 @@
-"""What an operator does to subscriptions and to what is parked: pause, resume, retry, discard.
+"""What an operator does to subscriptions and to what is parked: pause, resume, split, retry, discard.
 
 Invariant: each is recorded, with who did it and why, in a table that nobody can rewrite; what changes a row commits
 together with its record. Commands and the admin call this; handlers never do.
@@ -10,13 +10,14 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
 from django.db import OperationalError, connections, transaction
 from django.db.backends.utils import CursorWrapper
 
+from eventstore.buckets import split_evenly
 from eventstore.conf import store_settings
 from eventstore.failures import is_lock_timeout
 from eventstore.store import EventStore
@@ -45,6 +46,32 @@ SET status = 'running', paused_by = '', paused_reason = '', attempts = 0, held_u
 WHERE id = ANY(%s)
 """
 
+# A subscription's ranges, locked in order, as every lock.
+_LOCK_RANGES = """
+SELECT id, follows, bucket_low, bucket_high, position, projection_version, status, paused_by, paused_reason,
+    careful_until
+FROM eventstore_checkpoint WHERE subscription = %s AND status <> 'replaying'
+ORDER BY bucket_low FOR UPDATE
+"""
+
+# Whether a range has something to handle between its position and another.
+_HAS_WORK = """
+SELECT EXISTS (
+    SELECT FROM eventstore_log l
+    WHERE l.position > %s AND l.position <= %s
+        AND CASE %s WHEN 'route' THEN l.route_bucket ELSE l.stream_bucket END BETWEEN %s AND %s
+)
+"""
+
+_DELETE_RANGES = "DELETE FROM eventstore_checkpoint WHERE id = ANY(%s)"
+
+_INSERT_RANGE = """
+INSERT INTO eventstore_checkpoint
+    (subscription, follows, bucket_low, bucket_high, position, projection_version, status, paused_by, paused_reason,
+    careful_until)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+
 # What an operator did.
 _RECORD = "INSERT INTO eventstore_operation (actor, action, subscription, detail) VALUES (%s, %s, %s, %s::jsonb)"
 
@@ -64,8 +91,27 @@ class SubscriptionBusy(Exception):
     """A worker is in the middle of a batch of it; try again in a moment."""
 
 
+class RangesApart(Exception):
+    """The ranges stand at different positions, and some have events to handle in between; let them catch up first."""
+
+
 class ReasonMissing(ValueError):
     """Say why, in a few words."""
+
+
+class _Range(NamedTuple):
+    """One range of a subscription's buckets."""
+
+    id: int
+    follows: str
+    bucket_low: int
+    bucket_high: int
+    position: int
+    projection_version: int | None
+    status: str
+    paused_by: str
+    paused_reason: str
+    careful_until: int | None
 
 
 class Retried(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +148,32 @@ def resume(subscription_id: str, *, actor: str, reason: str, using: str = "defau
         _record(cursor, actor, "resume", subscription_id, {"reason": why, "checkpoints": len(ids)})
         wake_on_commit(using)
     return len(ids)
+
+
+def split(subscription_id: str, *, into: int, actor: str, reason: str, using: str = "default") -> int:
+    """Has the subscription handled in so many ranges of buckets from now on; answers with how many there were.
+
+    More ranges let more workers advance it, fewer mean larger batches. Only where all stand at one position: an event
+    would be handled twice, or never, otherwise. A range that has nothing to handle up to where the others stand counts
+    as standing there. Raises `RangesApart`, `NoSuchSubscription`, `NothingToDo`, `SubscriptionBusy`, `ReasonMissing`,
+    and ValueError when `into` is not between 1 and 256.
+    """
+    why, wanted = _reason(reason), split_evenly(into)
+    with _operating(using) as cursor:
+        found = _lock_ranges(cursor, subscription_id)
+        if [(part.bucket_low, part.bucket_high) for part in found] == wanted:
+            raise NothingToDo(f"{subscription_id} is handled in {into} ranges already")
+        position = _common_position(cursor, found)
+        first = found[0]
+        careful_until = max((part.careful_until or 0 for part in found), default=0) or None
+        cursor.execute(_DELETE_RANGES, [[part.id for part in found]])
+        for low, high in wanted:
+            state = [first.projection_version, first.status, first.paused_by, first.paused_reason, careful_until]
+            cursor.execute(_INSERT_RANGE, [subscription_id, first.follows, low, high, position, *state])
+        detail = {"reason": why, "from": len(found), "into": into, "position": position}
+        _record(cursor, actor, "split", subscription_id, detail)
+        wake_on_commit(using)
+    return len(found)
 
 
 def retry(parked_key_id: int, *, actor: str, reason: str, store: EventStore) -> parking.Retry:
@@ -151,6 +223,12 @@ def discard(parked_key_id: int, *, actor: str, reason: str, store: EventStore) -
     return parking.discard(parked_key_id, subscription, actor=actor, reason=why, store=store)
 
 
+def record_unsealing(*, actor: str, action: str, what: str, using: str = "default") -> None:
+    """Records that somebody is about to be shown personal fields, and whose."""
+    with _operating(using) as cursor:
+        _record(cursor, actor, "unseal", "", {"action": action, "what": what})
+
+
 def _reason(text: str) -> str:
     reason = " ".join(text.split())
     if not reason or len(reason) > MAX_REASON_LENGTH:
@@ -181,6 +259,30 @@ def _lock_checkpoints(cursor: CursorWrapper, subscription_id: str, *, status: st
     if not ids:
         raise NothingToDo(f"no checkpoint of {subscription_id} is {status}")
     return ids
+
+
+def _lock_ranges(cursor: CursorWrapper, subscription_id: str) -> list[_Range]:
+    """The subscription's ranges, all of them locked and in the same status."""
+    cursor.execute(_LOCK_RANGES, [subscription_id])
+    found = [_Range(*row) for row in cursor.fetchall()]
+    if not found:
+        raise NoSuchSubscription(f"there is no subscription {subscription_id!r}")
+    if len({(part.status, part.projection_version) for part in found}) > 1:
+        raise RangesApart(f"some ranges of {subscription_id} are paused and some are not: pause or resume it first")
+    return found
+
+
+def _common_position(cursor: CursorWrapper, ranges: Sequence[_Range]) -> int:
+    """The position of the foremost, which the others have nothing to handle up to. Raises `RangesApart`."""
+    position = max(part.position for part in ranges)
+    for part in ranges:
+        cursor.execute(_HAS_WORK, [part.position, position, part.follows, part.bucket_low, part.bucket_high])
+        if cursor.fetchone()[0]:
+            raise RangesApart(
+                f"the range {part.bucket_low}-{part.bucket_high} stands at {part.position} and has events to handle"
+                f" before {position}, where another stands: let it catch up first"
+            )
+    return position
 
 
 def _find_key(parked_key_id: int, *, using: str) -> tuple[str, UUID]:

@@ -1,0 +1,160 @@
+"""`manage.py dispatch`: does what the workers do, in this process, without Celery."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Final
+
+from django.core.management.base import CommandError
+from django.db import connections
+
+from eventstore import inspection
+from eventstore.dispatch import drain
+from eventstore.failures import is_passing
+from eventstore.management.operating import StoreCommand, first_line
+from eventstore.progress import progress
+from eventstore.store import EventStore
+
+TURN_SECONDS: Final = 1.0
+"""How long one drain goes on at most: a request to stop is heeded after it."""
+POLL_SECONDS: Final = 0.2
+AWAY_SECONDS: Final = 1.0
+"""How long to wait when the database does not answer."""
+HELD_SECONDS: Final = 15.0
+"""How long `--until-empty` waits for what is held: what passes has passed by then."""
+
+
+class Command(StoreCommand):
+    """Sequences what was committed and advances every subscription."""
+
+    help = (
+        "Does what the workers do, in this process and without Celery: gives events their place in the log, and "
+        "advances sagas and read models. Any number of dispatchers and workers may run at once."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """How long."""
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--until-empty", action="store_true", help="end when nothing is left (without it: on Ctrl-C or SIGTERM)"
+        )
+
+    def run(self, store: EventStore, options: dict[str, Any]) -> None:
+        """Dispatches."""
+        with _stoppable() as stopped:
+            if options["until_empty"]:
+                self._empty(store, stopped)
+            else:
+                self._go_on(store, stopped)
+
+    def _empty(self, store: EventStore, stopped: threading.Event) -> None:
+        before = inspection.log_state(using=store.using).position
+        remaining = _remaining(store)
+        held_until = time.monotonic() + HELD_SECONDS
+        with progress(title="Dispatching", total=remaining, stream=sys.stderr) as advance:
+            while True:
+                if stopped.is_set():
+                    raise KeyboardInterrupt
+                is_empty = drain(store=store, budget_seconds=TURN_SECONDS)
+                left = _remaining(store)
+                advance(max(0, remaining - left))
+                remaining = left
+                if is_empty and not _held(store):
+                    break
+                if is_empty and time.monotonic() > held_until:
+                    raise CommandError(_held(store)[0])
+                if is_empty:
+                    stopped.wait(POLL_SECONDS)
+                else:
+                    held_until = time.monotonic() + HELD_SECONDS
+        self.stdout.write(_told(store, before))
+
+    def _go_on(self, store: EventStore, stopped: threading.Event) -> None:
+        before = inspection.log_state(using=store.using).position
+        self.stdout.write("Dispatching; Ctrl-C stops.")
+        self.stdout.flush()
+        while not stopped.is_set():
+            try:
+                is_empty = drain(store=store, budget_seconds=TURN_SECONDS)
+            except Exception as error:
+                if not is_passing(error):
+                    raise
+                self.stderr.write(f"The database does not answer, trying again: {first_line(error)}")
+                connections[store.using].close()
+                stopped.wait(AWAY_SECONDS)
+                continue
+            if is_empty:
+                stopped.wait(POLL_SECONDS)
+        position = inspection.log_state(using=store.using).position
+        self.stdout.write(f"Stopped after {position - before:,} events; the log is at position {position:,}.")
+
+
+def _remaining(store: EventStore) -> int:
+    """How many events are still to be handled by who has most of them before it."""
+    lags = [part.lag_events for part in _running(store)]
+    return inspection.log_state(using=store.using).unsequenced + max(lags, default=0)
+
+
+def _running(store: EventStore) -> list[inspection.Part]:
+    """The ranges that this program would advance."""
+    return [
+        part
+        for part in inspection.parts(using=store.using)
+        if part.status == "running"
+        and store.subscriptions.get(part.subscription) is not None
+        and not inspection.is_outdated(part, store=store)
+    ]
+
+
+def _held(store: EventStore) -> list[str]:
+    """Who has something to do and may not, in words."""
+    return [
+        f"{part.subscription} is held at position {part.position:,}: {part.held_reason}"
+        for part in _running(store)
+        if part.lag_events and part.held_reason
+    ]
+
+
+def _told(store: EventStore, before: int) -> str:
+    """One line about what came of it, with what is left for a person."""
+    position = inspection.log_state(using=store.using).position
+    text = f"Nothing is left: {position - before:,} events sequenced, the log is at position {position:,}."
+    keys = sum(parked.keys for parked in inspection.count_parked(using=store.using).values())
+    if keys:
+        text += f" {keys:,} parked: see `parked list`."
+    behind = [part for part in inspection.parts(using=store.using) if part.lag_events]
+    paused = sorted({part.subscription for part in behind if part.status == "paused"})
+    outdated = sorted({part.subscription for part in behind if inspection.is_outdated(part, store=store)})
+    if paused:
+        text += f" Paused and behind: {', '.join(paused)}."
+    if outdated:
+        text += f" Waiting for a replay: {', '.join(outdated)}."
+    return text
+
+
+@contextmanager
+def _stoppable() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, so that a batch is ended rather than cut off; a second Ctrl-C cuts."""
+    stopped = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+
+    if threading.current_thread() is not threading.main_thread():  # where nobody can be stopped that way
+        yield stopped
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,622 @@
+"""The event store's commands: what an operator reads, what is recorded, and one clear line for each refusal."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import signal
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from msgspec.structs import replace
+
+from config.processes import wait_until
+from eventstore import inspection, operations
+from eventstore.ids import new_id
+from eventstore.management.commands import dispatch
+from eventstore.management.operating import duration
+from eventstore.registry import EventRegistry
+from eventstore.sealing import ERASED, erase
+from eventstore.store import EventStore
+from eventstore.subscriptions.registry import SubscriptionRegistry
+from tests.conftest import Database
+from tests.integration.shops import POISON, Shop, note, notes, parked, rows, value, watching
+from tests.shopping_cart import facts
+from tests.shopping_cart.handlers import SUBSCRIPTIONS
+
+pytestmark = pytest.mark.usefixtures("shop_database")
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS: Final = 30.0
+SELECT_OPERATIONS: Final = """
+SELECT actor, action, subscription, detail ->> 'reason' FROM eventstore_operation ORDER BY id
+"""
+ME: Final = f"os:{getpass.getuser()}"
+
+
+def run(shop: Shop, *arguments: str) -> str:
+    """What the command prints. Raises CommandError."""
+    out = StringIO()
+    call_command(*arguments, store=shop.store, stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def documents(shop: Shop, *arguments: str) -> list[dict[str, Any]]:
+    """What the command prints as JSON, a document a line."""
+    return [json.loads(line) for line in run(shop, *arguments, "--json").splitlines()]
+
+
+def choking() -> tuple[Shop, set[str]]:
+    """A shop whose watcher chokes on these skus."""
+    skus = {POISON}
+
+    def note_or_choke(recorded: Any) -> None:
+        if recorded.data.sku in skus:
+            raise ArithmeticError(f"cannot digest {recorded.data.sku}")
+        note(recorded)
+
+    return Shop(watching(note_or_choke)), skus
+
+
+def an_order_that_cannot_be_picked() -> tuple[Shop, UUID]:
+    """A cart whose order is parked: what it names as a warehouse is another cart."""
+    shop = Shop(SUBSCRIPTIONS)
+    cart_id = shop.order(shop.open())
+    shop.drain()
+    assert [key for _, key, _ in parked()] == [cart_id]
+    return shop, cart_id
+
+
+# --- dispatch -----------------------------------------------------------------------------------------------
+
+
+class TestDispatch:
+    """`dispatch` does what the workers do."""
+
+    def test_it_ends_when_nothing_is_left_and_says_how_far_it_came(self) -> None:
+        shop = Shop(SUBSCRIPTIONS)
+        carts = [shop.order(new_id()) for _ in range(3)]
+        told = run(shop, "dispatch", "--until-empty")
+        assert told == "Nothing is left: 15 events sequenced, the log is at position 15.\n"
+        assert {shop.status(cart) for cart in carts} == {"picked"}
+        assert run(shop, "dispatch", "--until-empty").startswith("Nothing is left: 0 events sequenced")
+
+    def test_it_says_what_is_left_for_a_person(self) -> None:
+        shop, _ = choking()
+        shop.add(shop.open(), POISON)
+        assert run(shop, "dispatch", "--until-empty").endswith(" 1 parked: see `parked list`.\n")
+        operations.pause("watcher", actor="o", reason="test")
+        shop.add(shop.open(), "a")
+        assert "Paused and behind: watcher." in run(shop, "dispatch", "--until-empty")
+
+    def test_it_says_who_waits_for_a_replay(self) -> None:
+        shop = Shop(SUBSCRIPTIONS)
+        shop.drain()
+        rows("UPDATE eventstore_checkpoint SET projection_version = 7 WHERE subscription = 'shop.carts'")
+        shop.open()
+        assert "Waiting for a replay: shop.carts." in run(shop, "dispatch", "--until-empty")
+
+    def test_it_waits_for_what_passes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        failures = iter(["40P01"])
+
+        def fail_once(recorded: Any) -> None:
+            note(recorded)
+            for state in failures:
+                rows(f"DO $$ BEGIN RAISE EXCEPTION 'made up' USING ERRCODE = '{state}'; END $$")
+
+        monkeypatch.setattr("eventstore.subscriptions.runner.RACES", 1)
+        monkeypatch.setattr("eventstore.subscriptions.runner.HOLD_SECONDS", 0.1)
+        shop = Shop(watching(fail_once))
+        shop.add(shop.open(), "a")
+        run(shop, "dispatch", "--until-empty")
+        assert notes() == ["a"]
+
+    def test_it_fails_with_the_reason_when_something_stays_held(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(dispatch, "HELD_SECONDS", 0.0)
+        shop = Shop(watching(note))
+        shop.add(shop.open(), "a")
+        fewer = EventRegistry()
+        fewer.event("ItemAdded", schema_version=2, upcasters={1: dict})(facts.ItemAdded)
+        shop.store = EventStore(registry=fewer, subscriptions=shop.store.subscriptions)
+        with pytest.raises(CommandError, match=r"^watcher is held at position 0: .*CartOpened"):
+            run(shop, "dispatch", "--until-empty")
+
+    def test_it_goes_on_until_it_is_told_to_stop(self, shop_database: Database) -> None:
+        process = _start(shop_database, "dispatch")
+        try:
+            assert wait_until(
+                lambda: value("SELECT count(*) FROM eventstore_checkpoint") > 0, timeout_seconds=PATIENCE_SECONDS
+            )
+            Shop().open()
+            assert wait_until(
+                lambda: value("SELECT count(*) FROM eventstore_log") == 1, timeout_seconds=PATIENCE_SECONDS
+            )
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=PATIENCE_SECONDS)
+        finally:
+            process.kill()
+        assert process.returncode == 0, err
+        assert out.splitlines() == ["Dispatching; Ctrl-C stops.", "Stopped after 1 events; the log is at position 1."]
+
+    def test_it_survives_a_database_that_throws_it_out(
+        self, shop_database: Database, superuser: psycopg.Connection
+    ) -> None:
+        process = _start(shop_database, "dispatch")
+        throw_out = """
+            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE application_name = 'dispatcher' AND datname = current_database()
+        """
+        try:
+            assert wait_until(
+                lambda: value("SELECT count(*) FROM eventstore_checkpoint") > 0, timeout_seconds=PATIENCE_SECONDS
+            )
+            assert superuser.execute(throw_out).fetchall() == [(True,)]
+            Shop().open()
+            assert wait_until(
+                lambda: value("SELECT count(*) FROM eventstore_log") == 1, timeout_seconds=PATIENCE_SECONDS
+            )
+        finally:
+            process.terminate()
+            _, err = process.communicate(timeout=PATIENCE_SECONDS)
+        assert process.returncode == 0, err
+
+
+def _start(database: Database, *arguments: str) -> subprocess.Popen[str]:
+    environment = {**database.environment, "PGAPPNAME": "dispatcher", "LOG_LEVEL": "ERROR"}
+    return subprocess.Popen(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+# --- events -------------------------------------------------------------------------------------------------
+
+
+class TestEvents:
+    """`events` reads the store."""
+
+    def test_it_shows_a_stream_by_its_id_or_with_its_type(self) -> None:
+        shop = Shop()
+        cart_id = shop.open()
+        shop.add(cart_id, "tea")
+        shop.drain()
+        shop.add(cart_id, "cup")
+        told = run(shop, "events", "show", str(cart_id))
+        assert told == run(shop, "events", "show", f"cart/{cart_id}")
+        lines = told.splitlines()
+        assert len(lines) == 4
+        assert lines[2].split()[:1] == ["2"]
+        assert "ItemAdded v2" in lines[2]
+        assert "sku=tea quantity=1 total=1" in lines[2]
+        assert "shopper" in lines[2]
+        assert lines[3].split()[0] == "-"  # it has no position yet
+
+    def test_it_shows_a_stream_as_json(self) -> None:
+        shop = Shop()
+        cart_id = shop.open()
+        shop.add(cart_id, "tea")
+        first, second = documents(shop, "events", "show", str(cart_id))
+        assert (first["name"], second["name"]) == ("CartOpened", "ItemAdded")
+        assert second["data"] == {"sku": "tea", "quantity": 1, "total": 1}
+        assert second["version"] == 2
+        assert second["correlation_id"] == str(cart_id)
+        assert second["position"] is None
+
+    def test_it_traces_a_story_across_streams(self) -> None:
+        shop = Shop(SUBSCRIPTIONS)
+        cart_id = shop.order(new_id())
+        shop.order(new_id())
+        shop.drain()
+        names = [event["name"] for event in documents(shop, "events", "trace", str(cart_id))]
+        assert names == ["CartOpened", "ItemAdded", "CartCheckedOut", "OrderPicked", "CartPicked"]
+
+    def test_it_shows_the_end_of_the_log(self) -> None:
+        shop = Shop()
+        shop.add(shop.open(), *"abcde")
+        shop.drain()
+        assert [event["position"] for event in documents(shop, "events", "tail", "--limit", "2")] == [5, 6]
+        assert len(documents(shop, "events")) == 6
+
+    def test_it_says_so_when_there_is_nothing(self) -> None:
+        assert run(Shop(), "events") == "No events.\n"
+
+    def test_it_says_that_there_is_more(self) -> None:
+        shop = Shop()
+        cart_id = shop.open()
+        shop.add(cart_id, *"abc")
+        told = run(shop, "events", "show", str(cart_id), "--limit", "2")
+        assert told.splitlines()[-1] == "These are the first 2 events; give --limit for more."
+
+    def test_personal_fields_stay_sealed(self) -> None:
+        shop = Shop()
+        cart_id = shop.open()
+        shop.tell(cart_id, facts.NameRecipient(name="Alice Archer"))
+        told = run(shop, "events", "show", str(cart_id))
+        assert "name=[sealed] street=null country=DE" in told
+        assert rows(SELECT_OPERATIONS) == []
+
+    def test_personal_fields_are_shown_to_who_asks_and_that_is_recorded(self) -> None:
+        shop = Shop()
+        cart_id = shop.open()
+        shop.tell(cart_id, facts.NameRecipient(name="Alice Archer"))
+        told = run(shop, "events", "show", str(cart_id), "--unseal", "--as", "olga")
+        assert "name=Alice Archer street=null" in told
+        statement = "SELECT actor, action, detail ->> 'what' FROM eventstore_operation"
+        assert rows(statement) == [("staff:olga", "unseal", str(cart_id))]
+        erase(cart_id)
+        assert f"name={ERASED}" in run(shop, "events", "show", str(cart_id), "--unseal")
+
+    def test_an_event_that_no_code_knows_is_shown_as_it_is(self) -> None:
+        shop = Shop()
+        cart_id = shop.open()
+        rows(
+            """
+            INSERT INTO eventstore_event
+                (event_id, stream_type, stream_id, version, event_type, schema_version, data, metadata, recorded_at)
+            VALUES (gen_random_uuid(), 'cart', %s, 2, 'CartTeleported', 3, '{"where": ["x", 1]}',
+                '{"actor": "x", "correlation_id": "01990000-0000-7000-8000-000000000000"}', clock_timestamp())
+            """,
+            [cart_id],
+        )
+        assert 'where=["x",1]' in run(shop, "events", "show", str(cart_id))
+
+    def test_it_refuses_in_one_line(self) -> None:
+        nowhere = str(UUID(int=7))
+        for arguments, line in {
+            ("show",): "Say which: ",
+            ("tail", "x"): "Say which: ",
+            ("show", "nonsense"): "'nonsense' names nothing: an id looks like ",
+            ("show", nowhere): f"There is no stream {nowhere}.",
+            ("show", f"warehouse/{nowhere}"): f"There is no stream warehouse/{nowhere}.",
+            ("trace", nowhere): f"There is no story {nowhere}.",
+            ("show", nowhere, "--follow"): "Only the tail of the log can be followed.",
+        }.items():
+            _assert_refused(Shop(), "events", *arguments, line=line)
+
+
+def _assert_refused(shop: Shop, *arguments: str, line: str) -> None:
+    with pytest.raises(CommandError) as refusal:
+        run(shop, *arguments)
+    assert str(refusal.value).startswith(line)
+    assert "\n" not in str(refusal.value)
+    assert refusal.value.returncode != 0
+
+
+# --- subscriptions ------------------------------------------------------------------------------------------
+
+
+class TestSubscriptions:
+    """`subscriptions` tells how far everybody has come, and operates them."""
+
+    def test_it_lists_lag_in_events_and_seconds_and_what_is_parked(self) -> None:
+        shop, _ = choking()
+        shop.add(shop.open(), POISON)
+        shop.drain()
+        operations.pause("watcher", actor=ME, reason="look into it")
+        shop.add(shop.open(), "a")
+        Shop().drain()
+        rows("UPDATE eventstore_sequencer SET heartbeat_at = heartbeat_at - interval '3 hours'")
+        (watcher,) = documents(shop, "subscriptions", "list")
+        assert (watcher["subscription"], watcher["kind"]) == ("watcher", "reactor")
+        assert (watcher["position"], watcher["lag_events"], watcher["parked_keys"]) == (2, 2, 1)
+        assert 0 < watcher["lag_seconds"] < 3600
+        assert (watcher["status"], watcher["paused_reason"]) == ("paused", "look into it")
+        told = run(shop, "subscriptions")
+        assert f"paused by {ME}: look into it" in told
+        assert "The log is at position 4; 0 events wait for theirs; a sequencer was there 3 h ago." in told
+
+    def test_it_lists_why_somebody_is_held(self) -> None:
+        shop = Shop(watching(note))
+        shop.drain()
+        rows("""
+            UPDATE eventstore_checkpoint
+            SET held_until = clock_timestamp() + interval '1 minute', held_reason = 'UnknownEventType: no code'
+        """)
+        assert "held: UnknownEventType: no code" in run(shop, "subscriptions", "list", "watcher")
+
+    def test_it_lists_what_no_program_knows_and_what_waits_for_a_replay(self) -> None:
+        shop = Shop(SUBSCRIPTIONS)
+        shop.drain()
+        rows("UPDATE eventstore_checkpoint SET projection_version = 7 WHERE subscription = 'shop.carts'")
+        rows("UPDATE eventstore_checkpoint SET subscription = 'shop.former' WHERE subscription = 'shop.picking'")
+        told = run(shop, "subscriptions")
+        assert "of version 7: waits for a replay" in told
+        kinds = {part["subscription"]: part["kind"] for part in documents(shop, "subscriptions")}
+        assert kinds == {"shop.carts": "projection", "shop.former": "unknown"}
+
+    def test_a_paused_subscription_stands_until_it_is_resumed_and_both_are_recorded(self) -> None:
+        shop = Shop(watching(note))
+        shop.drain()
+        assert "watcher is paused (1 ranges)" in run(shop, "subscriptions", "pause", "watcher", "--reason", "a look")
+        shop.add(shop.open(), "a")
+        shop.drain()
+        assert notes() == []
+        assert "goes on" in run(shop, "subscriptions", "resume", "watcher", "--as", "olga")
+        shop.drain()
+        assert notes() == ["a"]
+        assert rows(SELECT_OPERATIONS) == [
+            (ME, "pause", "watcher", "a look"),
+            ("staff:olga", "resume", "watcher", "by hand"),
+        ]
+
+    def test_a_split_subscription_goes_on_where_it_stood(self) -> None:
+        shop = Shop(watching(note))
+        for sku in "abcdefgh":
+            shop.add(shop.open(), sku)
+        shop.drain()
+        told = run(shop, "subscriptions", "split", "watcher", "--into", "4", "--reason", "more workers")
+        assert told == "watcher is handled in 4 ranges now; it was 1.\n"
+        ranges = "SELECT bucket_low, bucket_high, position, status FROM eventstore_checkpoint ORDER BY bucket_low"
+        assert rows(ranges) == [(low, low + 63, 16, "running") for low in (0, 64, 128, 192)]
+        for sku in "ijklmnop":
+            shop.add(shop.open(), sku)
+        shop.drain()
+        assert sorted(notes()) == list("abcdefghijklmnop")
+        # Each range stands where its own last event was; nobody has anything to handle up to the foremost.
+        run(shop, "subscriptions", "split", "watcher", "--into", "2")
+        shop.add(shop.open(), "q")
+        shop.drain()
+        assert sorted(notes()) == list("abcdefghijklmnopq")
+        assert [row[:2] for row in rows(SELECT_OPERATIONS)] == [(ME, "split"), (ME, "split")]
+
+    def test_ranges_that_stand_apart_are_not_split(self) -> None:
+        shop = Shop(watching(note, partitions=2))
+        for sku in "abcdefgh":
+            shop.add(shop.open(), sku)
+        shop.drain()
+        rows("UPDATE eventstore_checkpoint SET position = 3 WHERE bucket_low = 0")
+        _assert_refused(
+            shop,
+            *("subscriptions", "split", "watcher", "--into", "4"),
+            line="The range 0-127 stands at 3 and has events to handle before ",
+        )
+        assert len(rows("SELECT 1 FROM eventstore_checkpoint")) == 2
+        assert rows(SELECT_OPERATIONS) == []
+
+    def test_a_paused_subscription_stays_paused_when_it_is_split(self) -> None:
+        shop = Shop(watching(note))
+        shop.drain()
+        run(shop, "subscriptions", "pause", "watcher", "--reason", "a look")
+        run(shop, "subscriptions", "split", "watcher", "--into", "3")
+        states = rows("SELECT status, paused_by, paused_reason FROM eventstore_checkpoint")
+        assert states == [("paused", ME, "a look")] * 3
+
+    def test_a_worker_in_the_middle_of_a_batch_is_not_waited_for_for_ever(
+        self, app: psycopg.Connection, settings: Any
+    ) -> None:
+        settings.EVENTSTORE = {**settings.EVENTSTORE, "LOCK_TIMEOUT_MS": 50}
+        shop = Shop(watching(note))
+        shop.drain()
+        with app.transaction():
+            app.execute("SELECT 1 FROM eventstore_checkpoint FOR UPDATE")
+            for action in (["pause", "--reason", "x"], ["split", "--into", "2"]):
+                _assert_refused(
+                    shop,
+                    *("subscriptions", action[0], "watcher", *action[1:]),
+                    line="A worker is in the middle of a batch; try again.",
+                )
+
+    def test_it_refuses_in_one_line_and_records_nothing(self) -> None:
+        shop = Shop(watching(note))
+        shop.drain()
+        for arguments, line in {
+            ("pause",): "Say which: `subscriptions pause NAME`.",
+            ("pause", "watcher"): "Say why, in at most ",
+            ("pause", "nobody", "--reason", "x"): "There is no subscription 'nobody'.",
+            ("resume", "watcher"): "No checkpoint of watcher is paused.",
+            ("split", "watcher"): "Say into how many ranges: --into 4.",
+            ("split", "watcher", "--into", "1"): "Watcher is handled in 1 ranges already.",
+            ("split", "watcher", "--into", "300"): "Cannot split 256 buckets into 300 ranges.",
+            ("split", "nobody", "--into", "2"): "There is no subscription 'nobody'.",
+            ("list", "nobody"): "There is no subscription 'nobody'.",
+        }.items():
+            _assert_refused(shop, "subscriptions", *arguments, line=line)
+        assert rows(SELECT_OPERATIONS) == []
+
+
+# --- parked -------------------------------------------------------------------------------------------------
+
+
+class TestParked:
+    """`parked` tells what could not be handled, and operates it."""
+
+    def test_it_lists_counts_ages_and_reasons(self) -> None:
+        shop, _ = choking()
+        cart_id = shop.open()
+        shop.add(cart_id, POISON, "a", "b")
+        shop.drain()
+        rows("UPDATE eventstore_parked_key SET parked_at = parked_at - interval '5 hours'")
+        told = run(shop, "parked")
+        assert told.startswith("watcher: 1 keys with 3 events parked, the oldest for 5 h.\n")
+        assert "ArithmeticError: cannot digest poison" in told
+        assert str(cart_id) in told
+        (found,) = documents(shop, "parked", "list")
+        assert (found["subscription"], found["key"]) == ("watcher", str(cart_id))
+        assert (found["events"], found["first_position"], found["attempts"]) == (3, 2, 1)
+
+    def test_it_says_so_when_nothing_is_parked(self) -> None:
+        assert run(Shop(), "parked") == "Nothing is parked.\n"
+
+    def test_one_key_is_retried_and_that_is_recorded(self) -> None:
+        shop, skus = choking()
+        cart_id = shop.open()
+        shop.add(cart_id, POISON, "a")
+        shop.drain()
+        skus.clear()
+        told = run(shop, "parked", "retry", str(cart_id), "--as", "olga", "--reason", "mended")
+        assert told == f"{cart_id} is free again: 2 events were handled.\n"
+        assert notes() == [POISON, "a"]
+        assert rows(SELECT_OPERATIONS) == [("staff:olga", "retry", "watcher", "mended")]
+
+    def test_a_retry_that_fails_says_why(self) -> None:
+        shop, _ = choking()
+        cart_id = shop.open()
+        shop.add(cart_id, POISON)
+        shop.drain()
+        _assert_refused(
+            shop,
+            *("parked", "retry", str(cart_id)),
+            line=f"{cart_id} is still parked: ArithmeticError: cannot digest poison",
+        )
+        assert [row[1] for row in rows(SELECT_OPERATIONS)] == ["retry"]
+
+    def test_all_are_retried_up_to_a_limit_the_oldest_first(self) -> None:
+        shop, skus = choking()
+        carts = [shop.open() for _ in range(5)]
+        for cart_id in carts:
+            shop.add(cart_id, POISON)
+        shop.drain()
+        skus.clear()
+        told = run(shop, "parked", "retry", "--all", "--limit", "3")
+        assert told == "3 of 3 keys are free again.\n"
+        assert [key for _, key, _ in parked()] == carts[3:]
+        assert len(rows(SELECT_OPERATIONS)) == 3
+        assert run(shop, "parked", "retry", "--all", "--subscription", "another") == "0 of 0 keys are free again.\n"
+        assert run(shop, "parked", "retry", "--all", "--subscription", "watcher") == "2 of 2 keys are free again.\n"
+
+    def test_a_bulk_retry_that_leaves_some_fails_and_counts_them(self) -> None:
+        shop, skus = choking()
+        skus.add("worse")
+        for sku in (POISON, "worse", POISON):
+            shop.add(shop.open(), sku)
+        shop.drain()
+        skus.remove(POISON)
+        _assert_refused(
+            shop, "parked", "retry", "--all", line="2 of 3 keys are free again; 1 are still parked, 0 were being"
+        )
+
+    def test_a_discarded_event_ends_its_story_and_that_is_recorded(self) -> None:
+        shop, cart_id = an_order_that_cannot_be_picked()
+        told = run(shop, "parked", "discard", str(cart_id), "--reason", "no such warehouse", "--as", "olga")
+        assert told == "The event at position 4 is given up, and its story ended.\n"
+        assert shop.status(cart_id) == "given up"
+        assert parked() == []
+        assert rows(SELECT_OPERATIONS) == [("staff:olga", "discard", "shop.picking", "no such warehouse")]
+
+    def test_what_cannot_be_discarded_soundly_is_refused_in_a_line(self) -> None:
+        shop, _ = choking()
+        cart_id = shop.open()
+        shop.add(cart_id, POISON)
+        shop.drain()
+        _assert_refused(
+            shop,
+            *("parked", "discard", str(cart_id), "--reason", "tired of it"),
+            line="Watcher has no ending for ItemAdded.",
+        )
+        assert len(parked()) == 1
+        assert rows(SELECT_OPERATIONS) == []
+
+    def test_two_who_parked_the_same_key_must_be_told_apart(self) -> None:
+        registry = SubscriptionRegistry()
+        for id in ("one", "two"):
+            (watcher,) = watching(_choke).all()
+            registry._add(replace(watcher, id=id))
+        shop = Shop(registry)
+        cart_id = shop.open()
+        shop.add(cart_id, "a")
+        shop.drain()
+        _assert_refused(
+            shop,
+            "parked",
+            "retry",
+            str(cart_id),
+            line=f"Several have parked {cart_id}: give --subscription, one of one,",
+        )
+
+    def test_it_refuses_in_one_line(self) -> None:
+        nowhere = str(UUID(int=7))
+        for arguments, line in {
+            ("retry",): "Say which: `parked retry KEY`, or `parked retry --all`.",
+            ("retry", nowhere, "--all"): "Say which: ",
+            ("retry", nowhere): f"Nothing is parked under {nowhere}.",
+            ("retry", "nonsense"): "'nonsense' is no key: ",
+            ("discard",): "Say which: `parked discard KEY --reason TEXT`.",
+            ("discard", nowhere, "--reason", "x"): f"Nothing is parked under {nowhere}.",
+        }.items():
+            _assert_refused(Shop(), "parked", *arguments, line=line)
+
+
+def _choke(recorded: Any) -> None:
+    raise ArithmeticError
+
+
+# --- As an operator runs them -------------------------------------------------------------------------------
+
+
+def test_each_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("dispatch", "events", "subscriptions", "parked"):
+        with pytest.raises(SystemExit) as ended:
+            call_command(command, "--help")
+        assert ended.value.code == 0
+        assert "--database" in capsys.readouterr().out
+
+
+def test_a_refusal_is_one_line_and_a_failure_to_the_shell(shop_database: Database) -> None:
+    process = _start(shop_database, "subscriptions", "pause", "nobody", "--reason", "x")
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, out) == (1, "")
+    assert err == "CommandError: There is no subscription 'nobody'.\n"
+
+
+def test_a_database_that_is_away_is_one_line(shop_database: Database) -> None:
+    environment = {**shop_database.environment, "DATABASE_URL": "postgresql://a:b@127.0.0.1:9/nowhere"}
+    process = subprocess.run(
+        [sys.executable, "manage.py", "events"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 1
+    assert process.stderr.startswith("CommandError: The database does not answer: ")
+    assert process.stderr.count("\n") == 1
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure(shop_database: Database) -> None:
+    shop = Shop()
+    shop.add(shop.open(), *"abcdefgh")
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run(
+        [sys.executable, "manage.py", "events", "--json"],
+        cwd=ROOT,
+        env=shop_database.environment,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert process.stderr == ""
+
+
+def test_ages_are_said_as_people_say_them() -> None:
+    assert [duration(seconds) for seconds in (-1, 5.4, 119, 121, 7_300, 200_000)] == [
+        "0 s",
+        "5 s",
+        "119 s",
+        "2 min",
+        "2 h",
+        "2 d",
+    ]
+
+
+def test_lag_is_counted_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "MOST_LAG", 3)
+    monkeypatch.setattr("eventstore.management.commands.subscriptions.MOST_LAG", 3)
+    shop = Shop(watching(note))
+    shop.drain()
+    operations.pause("watcher", actor=ME, reason="x")
+    shop.add(shop.open(), *"abcdef")
+    Shop().drain()
+    assert "3 or more" in run(shop, "subscriptions")
