@@ -144,6 +144,13 @@ def test_every_management_command_it_names_is_there_with_its_options(document: P
         assert set(OPTION.findall(arguments)) <= _options_of(name), name
 
 
+def test_the_readme_lists_the_bank_s_own_commands() -> None:
+    section = _text(ROOT / "README.md").partition("\n## Commands\n")[2].partition("\n## ")[0]
+    ours = {name for name, app in get_commands().items() if (ROOT / app.replace(".", "/")).is_dir()}
+    told = {name for row in re.findall(r"^\| (`.+?) \|", section, re.MULTILINE) for name in SPAN.findall(row)}
+    assert ours - {"migrate", "prepare_database"} <= told  # those two `up` runs by itself
+
+
 @by_name
 def test_every_make_target_it_names_is_there(document: Path) -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
