@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
+from kombu import Queue
 
 from config.embedded import home as embedded
 from config.embedded.credentials import CredentialsUnreadable, new_sealing_key, read_credentials
@@ -192,11 +193,13 @@ def broker_url(redis_url: str) -> str:
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or broker_url(REDIS_URL)
 CELERY_RESULT_BACKEND = None
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_REJECT_ON_WORKER_LOST = True
+# A wake-up is not acknowledged: a lost one costs the second until the next sweep. An acknowledgement that a hanging
+# Redis does not answer leaves its message counted as in hand, and a worker with its hands full fetches nothing more,
+# for good (docs/adr/0014-wake-ups-are-not-acknowledged.md).
+CELERY_TASK_QUEUES = [Queue(name, no_ack=True) for name in WORKER_QUEUES]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-# Below the visibility timeout, or a slow task runs twice at once; above a drain's 20 s and its last batch. No soft
-# limit: its exception would look like the handler's own, and park an event for being slow.
+# Above a drain's 20 s and its last batch. No soft limit: its exception would look like the handler's own, and park an
+# event for being slow.
 CELERY_TASK_TIME_LIMIT = 50  # seconds
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
@@ -210,9 +213,6 @@ CELERY_TIMEZONE = "UTC"
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "visibility_timeout": 60,  # seconds until a killed worker's task may come back, and …
-    "unacked_restore_interval": 5,  # … how often that is looked for (the default takes about 100 s)
-    "unacked_restore_throttle": 1,
     "socket_timeout": 0.5,
     "socket_connect_timeout": 0.3,
     "max_retries": 0,
