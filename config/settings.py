@@ -195,7 +195,7 @@ CELERY_RESULT_BACKEND = None
 CELERY_TASK_IGNORE_RESULT = True
 # A wake-up is not acknowledged: a lost one costs the second until the next sweep. An acknowledgement that a hanging
 # Redis does not answer leaves its message counted as in hand, and a worker with its hands full fetches nothing more,
-# for good (docs/adr/0014-wake-ups-are-not-acknowledged.md).
+# for good (docs/adr/0015-wake-ups-are-not-acknowledged.md).
 CELERY_TASK_QUEUES = [Queue(name, no_ack=True) for name in WORKER_QUEUES]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # Above a drain's 20 s and its last batch. No soft limit: its exception would look like the handler's own, and park an
