@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -22,20 +23,26 @@ from bench.latency import idle_latency
 from bench.measuring import Comparison
 
 RESULTS: Final = Path(__file__).with_name("results.json")
+RUNS: Final = 5
+QUICK_RUNS: Final = 3
+IN_PROCESS: Final = {"transfers": (5_000, 1_000), "appends": (2_000, 300), "replays": (10_000, 1_000)}
+"""The parts that run in this process, with the size of a run, and of a quick one."""
 
 
 def main() -> int:
     """Parses, measures, tells."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and smaller runs: a first impression in a minute")
-    parser.add_argument("--only", choices=["transfers", "appends", "replays", "latency"], help="one of them alone")
+    parser.add_argument("--only", choices=[*IN_PROCESS, "latency"], help="one of them alone")
     options = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 160)
-    results: list[Comparison] = []
-    for name, measure in _benchmarks(quick=options.quick).items():
-        if options.only in (None, name):
-            console.print(f"measuring {name} …", style="dim")
-            results += measure()
+    wanted = [part for part in (*IN_PROCESS, "latency") if options.only in (None, part)]
+    results = _measure_in_process(
+        [part for part in wanted if part in IN_PROCESS], quick=options.quick, say=console.print
+    )
+    if "latency" in wanted:
+        console.print("measuring latency …")
+        results += idle_latency(count=20 if options.quick else 100)
     console.print(_table(results))
     if options.only is None:
         RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(_report(results, quick=options.quick))) + b"\n")
@@ -43,21 +50,20 @@ def main() -> int:
     return 0
 
 
-def _benchmarks(*, quick: bool) -> dict[str, Any]:
-    return {
-        "transfers": lambda: _in_process("end_to_end", count=1_000 if quick else 5_000, runs=3 if quick else 5),
-        "appends": lambda: _in_process("appends", count=300 if quick else 2_000, runs=3 if quick else 5),
-        "replays": lambda: _in_process("replays", count=1_000 if quick else 10_000, runs=3 if quick else 5),
-        "latency": lambda: idle_latency(count=20 if quick else 100),
-    }
-
-
-def _in_process(name: str, *, count: int, runs: int) -> list[Comparison]:
-    """Runs one of `bench.throughput`, which can only be imported once Django knows the servers."""
+def _measure_in_process(parts: list[str], *, quick: bool, say: Callable[[str], None]) -> list[Comparison]:
+    """Runs parts of `bench.throughput`, which can only be imported once Django knows the servers."""
+    results: list[Comparison] = []
+    if not parts:
+        return results
     with durable_servers() as servers:
         django.setup()
-        found: list[Comparison] = getattr(import_module("bench.throughput"), name)(servers, count=count, runs=runs)
-        return found
+        throughput = import_module("bench.throughput")
+        for part in parts:
+            say(f"measuring {part} …")
+            count, quick_count = IN_PROCESS[part]
+            measure = getattr(throughput, part)
+            results += measure(servers, count=quick_count if quick else count, runs=QUICK_RUNS if quick else RUNS)
+    return results
 
 
 def _table(results: list[Comparison]) -> Table:

@@ -14,7 +14,7 @@ from eventstore.ids import new_id
 from eventstore.replay import rebuild
 from eventstore.subscriptions.registry import subscriptions
 from tests.servers import Servers
-from transfers import services as transfers
+from transfers import services as transfer_services
 from views_readmodel.models import Transfer
 
 NAME: Final = "daybook_bench"
@@ -23,7 +23,7 @@ WARM_UP: Final = 300
 _COUNT_EVENTS = "SELECT count(*) FROM eventstore_event"
 
 
-def end_to_end(servers: Servers, *, count: int, runs: int) -> list[Comparison]:
+def transfers(servers: Servers, *, count: int, runs: int) -> list[Comparison]:
     """Transfers from their first event to COMPLETED in the read models, beside a plain Django transfer."""
     accepted: list[float] = []
     dispatched: list[float] = []
@@ -79,7 +79,7 @@ def appends(servers: Servers, *, count: int, runs: int) -> list[Comparison]:
             asked = random_transfers(ids, count, seed=2)
             with stopwatch() as watch:
                 for details in asked:
-                    transfers.create_transfer(
+                    transfer_services.create_transfer(
                         context=context(),
                         from_account_id=details.from_account_id,
                         to_account_id=details.to_account_id,

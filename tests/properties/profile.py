@@ -11,6 +11,8 @@ from typing import Final
 from hypothesis import HealthCheck, settings
 
 _wanted: Final = int(os.environ.get("PROPERTY_EXAMPLES", "0"))
+THOROUGH: Final = bool(_wanted)
+"""Whether somebody has patience."""
 
 
 def examples(usual: int, *, steps: int = 50) -> settings:

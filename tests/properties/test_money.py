@@ -14,6 +14,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from django.db import connection
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -25,16 +26,21 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from psycopg import sql
 
 from accounts.published.events import AccountOpened
 from accounts.published.money import MAX_AMOUNT_MINOR
 from eventstore.events import Event, RecordedEvent
 from eventstore.idempotency import IdempotencyKeyReused
+from eventstore.replay import rebuild
+from eventstore.store import EventStore
 from eventstore.subscriptions.registry import subscriptions
+from eventstore.verification.running import verify
 from tests.properties.expected_bank import ACCOUNT_EVENTS_BY_END, ANY_NUMBER, STATUS_AFTER, ExpectedBank
 from tests.properties.profile import examples
 from tests.properties.real_bank import ACTOR, RealBank
 from transfers.published.events import TransferDetails
+from views_readmodel.verification.checks import AGGREGATES, ledger_checks
 
 MAX_BALANCE = 1_000
 """Lowered for the test, so that accounts fill up."""
@@ -346,4 +352,29 @@ def _comparable(event: Event) -> Event:
 
 
 def test_it_does_what_the_model_says_whatever_happens(small_bank: None) -> None:
-    run_state_machine_as_test(Bank, settings=examples(25, steps=30))
+    run_state_machine_as_test(Bank, settings=examples(20, steps=30))
+    # What is left behind is one long history, for whoever looks at all of it at once.
+    report = verify(ledger_checks(), aggregates=AGGREGATES, chunk_events=100)
+    assert report.clean, [finding for finding in report.findings if finding.differences]
+    live = _read_models()
+    for projection in subscriptions.projections():
+        rebuild(projection, store=EventStore(), batch=50)
+    assert _read_models() == live
+
+
+def _read_models() -> list[tuple[str, str]]:
+    """Every row of every read model."""
+    with connection.cursor() as cursor:
+        return [
+            (table, shown)
+            for projection in subscriptions.projections()
+            for table in projection.tables
+            for (shown,) in _rows(cursor, projection.schema, table)
+        ]
+
+
+def _rows(cursor: Any, schema: str, table: str) -> list[tuple[str]]:
+    name = sql.Identifier(schema, table)
+    cursor.execute(sql.SQL("SELECT shown::text FROM {} AS shown ORDER BY 1").format(name))
+    rows: list[tuple[str]] = cursor.fetchall()
+    return rows
