@@ -11,9 +11,11 @@ import psycopg
 from django.db import DatabaseError, InterfaceError, OperationalError
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
+_RESTRICT_VIOLATION: Final = "23001"  # raised by the triggers on history
 _UNIQUE_VIOLATION: Final = "23505"
 _SERIALIZATION_FAILURE: Final = "40001"
 _DEADLOCK_DETECTED: Final = "40P01"
+_INSUFFICIENT_PRIVILEGE: Final = "42501"
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 # Connection lost, transaction rolled back, resources short (disk full …), objects in use, operator intervention
 # (shutdown, cancelled query), input/output error: none of them says anything about the event at hand.
@@ -39,6 +41,11 @@ def violated_constraint(error: DatabaseError) -> str | None:
 def is_lock_timeout(error: BaseException) -> bool:
     """Whether a lock was not had within `lock_timeout`."""
     return sqlstate_of(error) == _LOCK_NOT_AVAILABLE
+
+
+def is_refused_rewriting(error: BaseException) -> bool:
+    """Whether the database refused to rewrite what is written for good: by a trigger, or for want of a right."""
+    return sqlstate_of(error) in (_RESTRICT_VIOLATION, _INSUFFICIENT_PRIVILEGE)
 
 
 def is_lost_race(error: BaseException) -> bool:

@@ -1,0 +1,37 @@
+"""What an operator does through the admin: a page that says what will happen, a reason, and then it is done.
+
+Invariant: nothing happens on a GET, nor without a reason; who it was is the signed-in user's own name for events.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django import forms
+from django.http import HttpRequest
+
+from eventstore.operations import MAX_REASON_LENGTH
+
+CONFIRMED: Final = "confirmed"
+
+
+class ReasonForm(forms.Form):
+    """Why."""
+
+    reason = forms.CharField(
+        label="Why",
+        max_length=MAX_REASON_LENGTH,
+        widget=forms.Textarea(attrs={"rows": 3, "cols": 60}),
+        help_text="It is recorded with your name, for good. No names of customers.",
+        error_messages={"required": "Say why, in a few words."},
+    )
+
+
+def reason_form(request: HttpRequest) -> ReasonForm:
+    """The form, bound once the operator has confirmed."""
+    return ReasonForm(request.POST) if request.method == "POST" and CONFIRMED in request.POST else ReasonForm()
+
+
+def actor_of(user: Any) -> str:
+    """How events name the user: the user model's own `actor`, such as "staff:alice"."""
+    return getattr(user, "actor", None) or f"user:{user.get_username()}"

@@ -1,0 +1,233 @@
+"""What could not be handled: why, how often it was tried, what waits behind it; retry and discard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import Count, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from eventstore import operations
+from eventstore.admin import showing
+from eventstore.admin.confirming import ReasonForm, actor_of, reason_form
+from eventstore.admin.locked import LockedAdmin
+from eventstore.models import LogEntry, ParkedEvent, ParkedKey
+from eventstore.refusals import Refusal
+from eventstore.store import EventStore, StreamNotFound
+from eventstore.subscriptions import parking
+from eventstore.subscriptions.registry import subscriptions
+
+PERMISSION: Final = "eventstore.change_parkedkey"
+"""Who may retry and discard."""
+MOST_AT_ONCE: Final = 50
+BUDGET_SECONDS: Final = 8.0
+"""How long a bulk retry goes on within one request; what is left can be retried again."""
+EVENTS_SHOWN: Final = 100
+
+_STORE: Final = EventStore()
+
+
+class Behind(NamedTuple):
+    """An event behind a parked key."""
+
+    parked: ParkedEvent
+    entry: LogEntry | None
+
+
+class SubscriptionFilter(admin.SimpleListFilter):
+    """By subscription; the choices come from the program, not from reading the table."""
+
+    title = "subscription"
+    parameter_name = "subscription"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Every subscription of this program."""
+        return [(found.id, found.id) for found in subscriptions.all()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Those of the chosen one."""
+        chosen = self.value()
+        return queryset if chosen is None else queryset.filter(subscription=chosen)
+
+
+class ParkedKeyAdmin(LockedAdmin):
+    """The parked keys, a page for each, and what can be done about them."""
+
+    list_display = ("parked_key", "subscription", "waiting", "tried", "next_try", "since", "why")
+    list_filter = (SubscriptionFilter,)
+    list_per_page = MOST_AT_ONCE
+    actions = ("retry_selected", "discard_selected")
+    title = "Parked"
+    lead = (
+        "What a subscription could not handle, by story or stream; later events of the same one wait behind it, and all"
+        " others go on. It is retried by itself, with growing delays."
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """The keys, with how many events wait behind each."""
+        found: QuerySet[Any] = super().get_queryset(request)
+        counted: QuerySet[Any] = found.annotate(behind=Count("parkedevent"))
+        return counted
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Who may retry and discard."""
+        return bool(request.user.has_perm(PERMISSION))
+
+    @admin.display(description="Key")
+    def parked_key(self, key: ParkedKey) -> SafeString:
+        """The story or stream, which leads to the page of the key."""
+        return showing.address_link(reverse("admin:eventstore_parkedkey_change", args=[key.pk]), key.key)
+
+    @admin.display(description="Events behind it")
+    def waiting(self, key: ParkedKey) -> int:
+        """How many events wait."""
+        return int(getattr(key, "behind", 0))
+
+    @admin.display(description="Tried")
+    def tried(self, key: ParkedKey) -> str:
+        """How often."""
+        return "once" if key.attempts == 1 else f"{key.attempts} times"
+
+    @admin.display(description="Next try")
+    def next_try(self, key: ParkedKey) -> SafeString:
+        """When it is retried by itself."""
+        return showing.moment(key.next_attempt_at)
+
+    @admin.display(description="Parked for")
+    def since(self, key: ParkedKey) -> str:
+        """Its age."""
+        return showing.age(timezone.now() - key.parked_at)
+
+    @admin.display(description="Why")
+    def why(self, key: ParkedKey) -> str:
+        """The error's beginning."""
+        return key.error if len(key.error) <= 120 else f"{key.error[:119]}…"
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """One key, with the events behind it."""
+        self.require_view(request)
+        key = self.get_object(request, object_id)
+        if key is None:
+            raise Http404("not parked any more")
+        context = self.page_context(
+            request,
+            title=f"Parked by {key.subscription}",
+            key=key,
+            age=showing.age(timezone.now() - key.parked_at),
+            behind=_behind(key),
+            may_operate=self.has_operate_permission(request),
+            checkbox=ACTION_CHECKBOX_NAME,
+        )
+        return TemplateResponse(request, "admin/eventstore/parkedkey/key.html", context)
+
+    @admin.action(description="Retry now …", permissions=["operate"])
+    def retry_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Handles what is behind the keys, the longest parked first."""
+        keys = _bounded(request, queryset)
+        form = reason_form(request)
+        if not (form.is_bound and form.is_valid()):
+            return self._ask(request, keys, form, action="retry_selected", verb="Retry", consequence=_RETRY)
+        done = operations.retry_many(
+            [key.pk for key in keys],
+            actor=actor_of(request.user),
+            reason=form.cleaned_data["reason"],
+            store=_STORE,
+            budget_seconds=BUDGET_SECONDS,
+        )
+        _tell(request, done)
+        return None
+
+    @admin.action(description="Discard the first event …", permissions=["operate"])
+    def discard_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Gives up the first event behind each key, and ends its story."""
+        keys = _bounded(request, queryset)
+        form = reason_form(request)
+        if not (form.is_bound and form.is_valid()):
+            return self._ask(request, keys, form, action="discard_selected", verb="Discard", consequence=_DISCARD)
+        for key in keys:
+            _discard(request, key, form.cleaned_data["reason"])
+        return None
+
+    def _ask(
+        self,
+        request: HttpRequest,
+        keys: Sequence[ParkedKey],
+        form: ReasonForm,
+        *,
+        action: str,
+        verb: str,
+        consequence: str,
+    ) -> HttpResponse:
+        """The page that says what will happen and asks why."""
+        context = self.page_context(
+            request,
+            title=f"{verb}: {len(keys)} parked {'key' if len(keys) == 1 else 'keys'}",
+            verb=verb,
+            consequence=consequence,
+            form=form,
+            items=[f"{key.key}, parked by {key.subscription}: {self.why(key)}" for key in keys],
+            sent=[("action", action), *((ACTION_CHECKBOX_NAME, str(key.pk)) for key in keys)],
+            back=request.get_full_path(),
+        )
+        return TemplateResponse(request, "admin/eventstore/confirm.html", context, status=422 if form.is_bound else 200)
+
+
+_RETRY: Final = (
+    "What waits behind each key is handled now, in order, until something fails again. What fails stays parked, and is"
+    " tried again by itself."
+)
+_DISCARD: Final = (
+    "The first event behind each key is never handled by this subscription, and its story is ended instead, as the"
+    " subscription knows how. What waits behind it goes on. This cannot be undone. Where no sound end is known,"
+    " nothing happens."
+)
+
+
+def _bounded(request: HttpRequest, queryset: QuerySet[Any]) -> list[ParkedKey]:
+    """The selected keys, the longest parked first, and not more than one request can do."""
+    found = list(queryset.order_by("parked_at")[: MOST_AT_ONCE + 1])
+    if len(found) > MOST_AT_ONCE:
+        messages.warning(request, f"These are the {MOST_AT_ONCE} that have been parked longest; take the rest after.")
+    return found[:MOST_AT_ONCE]
+
+
+def _tell(request: HttpRequest, done: operations.Retried) -> None:
+    """What came of a retry, as one message."""
+    words = [
+        (done.freed, "handled and free again"),
+        (done.still_parked, "failed again and still parked"),
+        (done.busy, "gone or being retried already"),
+        (done.left, "not tried, for there was no more time"),
+    ]
+    said = "; ".join(f"{count} {word}" for count, word in words if count)
+    tell = messages.success if done.freed and not (done.still_parked or done.left) else messages.warning
+    tell(request, f"{said or 'Nothing was selected'}.")
+
+
+def _discard(request: HttpRequest, key: ParkedKey, reason: str) -> None:
+    """Discards one, and says what came of it."""
+    try:
+        position = operations.discard(key.pk, actor=actor_of(request.user), reason=reason, store=_STORE)
+    except (parking.NotParked, parking.NotDiscardable, operations.NoSuchSubscription, StreamNotFound, Refusal) as error:
+        messages.error(request, f"{key.key} was not discarded: {error}.")
+    else:
+        messages.success(request, f"Discarded the event at position {position} for {key.subscription}.")
+
+
+def _behind(key: ParkedKey) -> list[Behind]:
+    """The first events behind a key, in the log's order."""
+    found = list(ParkedEvent.objects.filter(parked_key=key).order_by("position")[:EVENTS_SHOWN])
+    positions = [parked.position for parked in found]
+    entries = {
+        entry.position: entry for entry in LogEntry.objects.filter(position__in=positions).select_related("event")
+    }
+    return [Behind(parked, entries.get(parked.position)) for parked in found]

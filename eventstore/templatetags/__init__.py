@@ -1,0 +1,1 @@
+"""Template tags of the event store's pages in the admin."""
