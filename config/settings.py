@@ -79,7 +79,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "django.contrib.admin",
+    "config.staff.admin_app.DaybookAdminConfig",
     "rest_framework",
     "knox",
     "drf_spectacular",

@@ -1,6 +1,8 @@
 """Every address that Daybook answers. Imported by Django alone."""
 
+from django.contrib import admin
 from django.urls import include, path, re_path
+from django.views.generic import RedirectView
 
 from config import health
 from eventstore.rest.views import unknown_address
@@ -10,6 +12,8 @@ urlpatterns = [
     path("health/ready", health.ready, name="health-ready"),
     path("api/v1/", include("config.api")),
     re_path(r"^api(/.*)?$", unknown_address),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/", admin.site.urls),
     path("", include("views_readmodel.pages.urls")),
 ]
 

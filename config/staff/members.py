@@ -4,6 +4,7 @@ Invariant: a key or a password is never stored readable and never logged. Import
 """
 
 from datetime import datetime
+from typing import Final
 
 import msgspec
 from django.conf import settings
@@ -15,6 +16,9 @@ from knox.models import AuthToken
 
 from config.staff.models import StaffMember
 from config.staff.roles import Role
+
+ADMIN_ROLES: Final = frozenset({Role.OPERATOR, Role.AUDITOR})
+"""Whose work is in the admin site, too; what they may do there, their permissions say."""
 
 
 class MemberRefused(Exception):
@@ -32,8 +36,7 @@ def create_person(*, name: str, role: Role, password: str, check_password: bool 
     """Makes a person who signs in with a password. Raises `MemberRefused` with the reason for people."""
     if role is Role.SERVICE:
         raise MemberRefused("A program has no password: use `manage.py create_api_key`.")
-    # Only the operator's work is in the admin site.
-    member = StaffMember(username=name, is_staff=role is Role.OPERATOR)
+    member = StaffMember(username=name, is_staff=role in ADMIN_ROLES)
     _check_name(member)
     if check_password:
         _check_password(member, password)

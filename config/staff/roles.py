@@ -47,9 +47,21 @@ _RUNS_THE_STORE: Final = _SEES_THE_STORE | {
     "eventstore.view_parkedevent",
     "eventstore.view_parkedkey",
     "eventstore.view_sequencer",
+    "eventstore.view_snapshot",
+    "eventstore.view_subjectkey",  # whose key there is; the keys are shown to nobody
+    "eventstore.view_idempotencyrecord",
+    "eventstore.change_checkpoint",  # pause and resume
+    "eventstore.change_parkedkey",  # retry and discard
 }
 _RUNS_THE_STAFF: Final = frozenset(
-    {"staff.add_staffmember", "staff.change_staffmember", "staff.view_staffmember", "auth.view_group"}
+    {
+        "staff.add_staffmember",
+        "staff.change_staffmember",
+        "staff.view_staffmember",
+        "auth.view_group",
+        "knox.view_authtoken",
+        "knox.delete_authtoken",  # revoke
+    }
 )
 
 PERMISSIONS_OF: Final[Mapping[Role, frozenset[str]]] = MappingProxyType(

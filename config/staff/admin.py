@@ -1,0 +1,263 @@
+"""People, programs, roles and tokens in the admin. Django's autodiscovery alone imports this module.
+
+Invariants: no hash of a password or a token is shown; nobody is deleted, for events name who acted; nobody changes
+their own roles, and only a superuser changes a superuser.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import BaseUserCreationForm
+from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from knox.models import AuthToken
+
+from config.staff.members import ADMIN_ROLES
+from config.staff.models import StaffMember
+from eventstore.admin import showing
+from eventstore.admin.confirming import reason_form
+from eventstore.admin.locked import LockedAdmin
+
+MEMBERS_SHOWN: Final = 200
+
+
+if TYPE_CHECKING:
+    _CreationForm = BaseUserCreationForm[StaffMember]
+    _UserAdmin = UserAdmin[StaffMember]
+else:
+    _CreationForm = BaseUserCreationForm
+    _UserAdmin = UserAdmin
+
+
+class NewPersonForm(_CreationForm):
+    """A person with a first password and a role."""
+
+    class Meta:
+        model = StaffMember
+        fields = ("username", "groups")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["groups"].required = True
+
+
+class MemberForm(forms.ModelForm):  # type: ignore[type-arg]  # the name takes no argument at run time
+    """What may be changed about a member; no password, not even its hash."""
+
+
+class StaffMemberAdmin(_UserAdmin):
+    """Who may sign in, and as what."""
+
+    form = MemberForm
+    add_form = NewPersonForm
+    add_form_template = None
+    add_fieldsets = ((None, {"classes": ("wide",), "fields": ("username", "password1", "password2", "groups")}),)
+    fieldsets = (
+        (None, {"fields": ("username", "kind", "new_password", "is_active")}),
+        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        ("Roles", {"fields": ("groups",)}),
+        ("Since when", {"fields": ("last_login", "date_joined")}),
+    )
+    list_display = ("username", "kind", "roles", "is_active", "last_seen")
+    list_filter = ("is_active", "is_service", "groups")
+    filter_horizontal = ()
+    list_per_page = 50
+    show_full_result_count = False
+    actions = None
+
+    class Media:
+        css = {"all": ["eventstore/admin.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[StaffMember]:
+        """Everybody, with their roles, and without what their password is checked against."""
+        return super().get_queryset(request).prefetch_related("groups").defer("password")
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Roles, to tick."""
+        return super().formfield_for_manytomany(
+            db_field, request, **{**kwargs, "widget": forms.CheckboxSelectMultiple, "label": "Roles", "help_text": ""}
+        )
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Only a superuser changes a superuser: with a new password one could sign in as one."""
+        if obj is not None and obj.is_superuser and not request.user.is_superuser:
+            return False
+        return super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody: events name who acted. A member is deactivated."""
+        return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """A name never changes, for events hold it; and nobody gives themselves another role."""
+        fixed = ("kind", "new_password", "last_login", "date_joined")
+        if obj is None:
+            return fixed
+        return (*fixed, "username", "is_active", "groups") if obj == request.user else (*fixed, "username")
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001 - Django's own signature
+        """The flag that shows the way to the admin follows the roles."""
+        super().save_related(request, form, formsets, change)
+        member = form.instance
+        roles = set(member.groups.values_list("name", flat=True))
+        member.is_staff = member.is_superuser or not ADMIN_ROLES.isdisjoint(roles)
+        member.save(update_fields=["is_staff"])
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        """Sets a person's password; a program has none."""
+        member = self.get_object(request, id)
+        if member is not None and member.is_service:
+            raise PermissionDenied
+        return super().user_change_password(request, id, form_url)
+
+    @admin.display(description="Is")
+    def kind(self, member: StaffMember) -> str:
+        """A person or a program."""
+        return "a program" if member.is_service else "a person"
+
+    @admin.display(description="Roles")
+    def roles(self, member: StaffMember) -> str:
+        """The names of the roles."""
+        named = ", ".join(sorted(group.name for group in member.groups.all()))
+        return f"{named or 'none'}, superuser" if member.is_superuser else named or "none"
+
+    @admin.display(description="Last log-in")
+    def last_seen(self, member: StaffMember) -> SafeString:
+        """When they last signed in."""
+        return showing.moment(member.last_login)
+
+    @admin.display(description="Password")
+    def new_password(self, member: StaffMember) -> SafeString | str:
+        """The way to another one."""
+        if member.is_service:
+            return "A program has none: it has API keys."
+        address = reverse("admin:auth_user_password_change", args=[member.pk])
+        return format_html('<a href="{}">Set another password</a>', address)
+
+
+class RoleAdmin(LockedAdmin):
+    """The roles, as the program has them: every migration sets them to exactly that again."""
+
+    list_display = ("name",)
+    list_display_links = ("name",)
+    fields = ("name", "may", "members")
+    title = "Roles"
+    lead = "What a role may do is part of the program (config/staff/roles.py); who has it is set for each person."
+
+    @admin.display(description="May")
+    def may(self, role: Group) -> SafeString:
+        """The permissions, in words and by name."""
+        found = role.permissions.select_related("content_type").order_by("content_type__app_label", "codename")
+        named = ((one.name, f"{one.content_type.app_label}.{one.codename}") for one in found)
+        return format_html(
+            '<ul class="es-items">{}</ul>',
+            format_html_join("", '<li>{} <span class="es-quiet">{}</span></li>', named),
+        )
+
+    @admin.display(description="Who has it")
+    def members(self, role: Group) -> str:
+        """The first of them by name."""
+        found = StaffMember.objects.filter(groups=role).order_by("username").values_list("username", flat=True)
+        names = list(found[: MEMBERS_SHOWN + 1])
+        more = " and others" if len(names) > MEMBERS_SHOWN else ""
+        return ", ".join(names[:MEMBERS_SHOWN]) + more or "nobody"
+
+
+class TokenAdmin(LockedAdmin):
+    """API keys and the log-ins of people by API: to see, and to revoke."""
+
+    list_display = ("holder", "kind", "since", "until")
+    list_select_related = ("user",)
+    actions = ("revoke_selected",)
+    title = "API keys and log-ins"
+    lead = (
+        "What programs and people send as Authorization: Bearer. Only hashes are stored, and they are not shown. A key"
+        " is made with manage.py create_api_key, which shows it once."
+    )
+
+    def get_urls(self) -> list[URLPattern]:
+        """The list alone."""
+        return super().get_urls()[:1]
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        """Newest first."""
+        return ("-created", "pk")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        """Django's own list: there are few, and a hash is no key to page by."""
+        return admin.ModelAdmin.get_changelist(self, request, **kwargs)
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        """Who may revoke."""
+        return bool(request.user.has_perm("knox.delete_authtoken"))
+
+    @admin.display(description="Of")
+    def holder(self, token: AuthToken) -> str:
+        """Whose it is."""
+        return str(token.user.get_username())
+
+    @admin.display(description="Is")
+    def kind(self, token: AuthToken) -> str:
+        """What it is for."""
+        return "an API key" if token.user.is_service else "a log-in"
+
+    @admin.display(description="Made")
+    def since(self, token: AuthToken) -> SafeString:
+        """When it was made."""
+        return showing.moment(token.created)
+
+    @admin.display(description="Ends")
+    def until(self, token: AuthToken) -> SafeString | str:
+        """When it stops working by itself."""
+        if token.expiry is None:
+            return "never"
+        return showing.badge("ended", "plain") if token.expiry < timezone.now() else showing.moment(token.expiry)
+
+    @admin.action(description="Revoke …", permissions=["revoke"])
+    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Asks why, and removes them: from then on they open nothing."""
+        tokens = list(queryset.select_related("user")[: self.list_per_page])
+        form = reason_form(request)
+        if form.is_bound and form.is_valid():
+            for token in tokens:
+                token.delete()
+                said = f"Revoked {self.kind(token)} of {token.created:%Y-%m-%d}: {form.cleaned_data['reason']}"
+                self.log_change(request, token.user, said)
+            messages.success(request, f"Revoked: {len(tokens)}.")
+            return None
+        context = self.page_context(
+            request,
+            title=f"Revoke {len(tokens)} {'token' if len(tokens) == 1 else 'tokens'}",
+            verb="Revoke",
+            consequence="Who sends them is turned away from now on. This cannot be undone; a new key can be made.",
+            form=form,
+            items=[f"{self.kind(token)} of {token.user.get_username()}" for token in tokens],
+            sent=[("action", "revoke_selected"), *((ACTION_CHECKBOX_NAME, token.pk) for token in tokens)],
+            back=request.get_full_path(),
+        )
+        return TemplateResponse(request, "admin/eventstore/confirm.html", context, status=422 if form.is_bound else 200)
+
+
+def _replace(model: Any, ours: Any) -> None:
+    """Puts ours in the place of what another application has registered."""
+    if admin.site.is_registered(model):
+        admin.site.unregister(model)
+    admin.site.register(model, ours)
+
+
+# knox registers its own, with the digests; once that is done, ours can take its place. Django's is done above.
+import_module("knox.admin")
+_replace(AuthToken, TokenAdmin)
+_replace(Group, RoleAdmin)
+admin.site.register(StaffMember, StaffMemberAdmin)
