@@ -35,7 +35,7 @@ VISIBLE_SECONDS: Final = 2.0
 
 _KEY: Final = "key"
 _ORIGIN: Final = "web"
-_NOT_ASKED: Final = frozenset({_KEY, "csrfmiddlewaretoken", "step"})  # no part of what a form asks for
+_NOT_ASKED: Final = frozenset({_KEY, "csrfmiddlewaretoken"})  # no part of what a form asks for
 
 USED_ALREADY: Final = (
     "This form was already used for something else, and that was done. Close it and look at the account before you"
@@ -108,7 +108,7 @@ def posting(request: HttpRequest) -> int:
 def _context(request: HttpRequest, form: CommandForm) -> CommandContext:
     actor = actor_of(request.user)
     request_id = parse_uuid(str(structlog.contextvars.get_contextvars().get("request_id", "")))
-    asked = sorted((name, request.POST.getlist(name)) for name in request.POST if name not in _NOT_ASKED)
+    asked = sorted((name, form.data.get(name)) for name in form.data if name not in _NOT_ASKED)
     return CommandContext(
         metadata=Metadata(
             actor=actor, correlation_id=correlation_id_of(request), causation_id=request_id, origin=_ORIGIN

@@ -1,5 +1,7 @@
 """A new transfer in two steps: write it down, then look at it once more and send it.
 
+The two steps have addresses of their own, so that a reload and the way back are only looking.
+
 Invariant: both steps carry one idempotency key, so that however often the second is sent, money moves once.
 """
 
@@ -8,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -20,6 +23,7 @@ from eventstore.store import Answered
 from transfers import services
 from transfers.permissions import TransfersPermission
 from views_readmodel import queries
+from views_readmodel.pages import drafts
 from views_readmodel.pages.commanding import carry_out, shown
 from views_readmodel.pages.forms.transfers import NewTransferForm
 from views_readmodel.pages.viewing import go_to, page, typed
@@ -30,22 +34,33 @@ _RECENT: Final = 40  # transfers that the payer's usual counterparties are taken
 
 @page(TransfersPermission.CREATE_TRANSFER, methods=["GET", "HEAD", "POST"])
 def new_transfer(request: HttpRequest) -> HttpResponse:
-    """The form, then the review, then the transfer itself."""
+    """The form. What is written down in it is kept, and looked at once more at an address of its own."""
     form = NewTransferForm(request.POST or None, initial=_initial(request))
-    step = request.POST.get("step", "")
-    if step != "edit" and form.is_valid():
-        if step == "send" and (made := carry_out(request, form, lambda context: _create(context, form.cleaned_data))):
-            wait = shown(subject=queries.Subject.TRANSFER, id=made.transfer_id, version=made.version)
-            return go_to(request, reverse("transfer", args=[made.transfer_id]) + wait)
-        if not form.errors:
-            return render(request, "transfers/review.html", {"form": form, **_review(form.cleaned_data)})
-    if step == "edit":
-        form = NewTransferForm(initial={name: request.POST.get(name, "") for name in form.fields})
-    return render(
-        request,
-        "transfers/new.html",
-        {"form": form, "payer": _typed(form, "from_account"), "payee": _typed(form, "to_account")},
-    )
+    if form.is_valid():
+        return go_to(request, reverse("review-transfer", args=[drafts.keep(request, request.POST)]))
+    return _show(request, form)
+
+
+@page(TransfersPermission.CREATE_TRANSFER, methods=["GET", "HEAD", "POST"])
+def review_transfer(request: HttpRequest, key: UUID) -> HttpResponse:
+    """The review, and the sending. A draft that was sent leads to its transfer, however one comes here again."""
+    if transfer_id := drafts.sent_as(request, key):
+        return go_to(request, reverse("transfer", args=[transfer_id]))
+    written = drafts.find(request, key)
+    if written is None:
+        messages.warning(request, "What was written down is no longer here, and nothing was sent. Write it down again.")
+        return go_to(request, reverse("new-transfer"))
+    form = NewTransferForm(written)
+    if not form.is_valid():  # what was right when it was written down may not be any more
+        return _show(request, form)
+    if request.method != "POST":
+        return render(request, "transfers/review.html", {"form": form, "key": key, **_review(form.cleaned_data)})
+    made = carry_out(request, form, lambda context: _create(context, form.cleaned_data))
+    if made is None:
+        return _show(request, form)
+    drafts.note_sent(request, key, made.transfer_id)
+    wait = shown(subject=queries.Subject.TRANSFER, id=made.transfer_id, version=made.version)
+    return go_to(request, reverse("transfer", args=[made.transfer_id]) + wait)
 
 
 @page(TransfersPermission.CREATE_TRANSFER)
@@ -65,7 +80,17 @@ def suggest_accounts(request: HttpRequest) -> HttpResponse:
     return render(request, "transfers/suggestions.html", context)
 
 
+def _show(request: HttpRequest, form: NewTransferForm) -> HttpResponse:
+    payer, payee = _typed(form, "from_account"), _typed(form, "to_account")
+    return render(request, "transfers/new.html", {"form": form, "payer": payer, "payee": payee})
+
+
 def _initial(request: HttpRequest) -> dict[str, Any]:
+    """A draft that something is to be changed in, or the account that the way here came from."""
+    key = parse_uuid(request.GET.get("draft", ""))
+    written = drafts.find(request, key) if key else None
+    if written is not None:
+        return written.dict()
     account_id = parse_uuid(request.GET.get("from", ""))
     payer = queries.account(account_id=account_id) if account_id else None
     return {"from_account": payer.number} if payer else {}

@@ -41,6 +41,7 @@ urlpatterns = [
     path("live/changes", sessions.no_stream, name="live-changes"),
     path("transfers", transfers.transfers, name="transfers"),
     path("transfers/new", new_transfer.new_transfer, name="new-transfer"),
+    path("transfers/review/<uuid:key>", new_transfer.review_transfer, name="review-transfer"),
     path("transfers/accounts", new_transfer.suggest_accounts, name="suggest-accounts"),
     path("transfers/<uuid:transfer_id>", transfers.transfer, name="transfer"),
 ]

@@ -32,7 +32,7 @@ def test_each_address_says_who_may_see_it(pattern: URLPattern) -> None:
 
 @pytest.mark.parametrize("pattern", _guarded(), ids=lambda pattern: str(pattern.name))
 def test_each_address_asks_a_stranger_to_sign_in(pattern: URLPattern, committed_db: Database) -> None:
-    known = {"customer_id": uuid4(), "account_id": uuid4(), "transfer_id": uuid4(), "version": 1}
+    known = {"customer_id": uuid4(), "account_id": uuid4(), "transfer_id": uuid4(), "key": uuid4(), "version": 1}
     wanted = [name for name in known if name in pattern.pattern.regex.groupindex]
     address = reverse(str(pattern.name), kwargs={name: known[name] for name in wanted})
     method = Client().post if pattern.name == "log-out" else Client().get

@@ -28,9 +28,9 @@ def test_a_teller_takes_a_customer_from_registration_to_a_transfer(teller: Desk,
         payee = queries.account(account_id=savings)
         assert payee is not None
         form = teller.form("/transfers/new") | {"from_account": number, "to_account": payee.number, "amount": "150"}
-        review = teller.send("/transfers/new", form | {"step": "review"}).content.decode()
-        assert "Is this right?" in review
-        sent = teller.send("/transfers/new", form | {"step": "send"})
+        review = teller.send("/transfers/new", form).headers["Location"]
+        assert "Is this right?" in teller.get(review).content.decode()
+        sent = teller.fill_in(review)
         transfer_id = UUID(sent.headers["Location"].rpartition("/")[2])
         assert queries.wait_for_transfer(transfer_id=transfer_id, seconds=5)
     shown = teller.get(f"/transfers/{transfer_id}").content.decode()
@@ -48,10 +48,14 @@ def test_a_form_that_is_sent_again_moves_nothing_twice(teller: Desk, counter: Co
         "from_account": numbers[payer],
         "to_account": numbers[payee],
         "amount": "150.00",
-        "step": "send",
     }
-    first, second = teller.send("/transfers/new", form), teller.send("/transfers/new", form)
-    assert first.headers["Location"].partition("?")[0] == second.headers["Location"].partition("?")[0]
+    review = teller.send("/transfers/new", form).headers["Location"]
+    token = teller.form(review)
+    sent = {teller.send(review, token).headers["Location"].partition("?")[0] for _ in range(3)}
+    assert len(sent) == 1
+    assert teller.get(review).headers["Location"] in sent  # the way back leads to the transfer
+    assert teller.send("/transfers/new", form).headers["Location"] == review  # …
+    assert {teller.fill_in(review).headers["Location"].partition("?")[0]} == sent  # … and so does a second draft of it
     deposit = teller.form(f"/accounts/{payer}/deposit") | {"amount": "10.00"}
     for _ in range(3):
         assert teller.send(f"/accounts/{payer}/deposit", deposit).status_code == 303
@@ -129,7 +133,7 @@ def test_a_new_transfer_says_what_is_wrong_with_each_account(teller: Desk, count
 
     def page(payer: str, payee: str) -> str:
         filled: str = teller.fill_in(
-            "/transfers/new", from_account=payer, to_account=payee, amount="1.00", step="send"
+            "/transfers/new", from_account=payer, to_account=payee, amount="1.00"
         ).content.decode()
         return filled
 

@@ -122,6 +122,10 @@ function lead() {
     hear(message);
     tell(message);
   };
+  // A stream ends now and then, and begins again within a second or two; after that it is trouble.
+  source.addEventListener("error", () => {
+    heardAt = Math.min(heardAt, Date.now() - (QUIET_SECONDS - 4) * 1000);
+  });
   source.addEventListener("changes", pass("changes"));
   source.addEventListener("tick", pass("tick"));
 }

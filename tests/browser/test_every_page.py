@@ -1,0 +1,134 @@
+"""Every page: accessible in both themes, no wider than the window, nothing from elsewhere; and a picture of it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Api, Open, Watch, keep_picture
+
+WIDTHS = (1280, 360)
+GRAVE = ("serious", "critical")
+ALL_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+# In the dark the same elements have other colours, and nothing else is different.
+RULES = {"light": ALL_RULES, "dark": {"runOnly": ["color-contrast", "link-in-text-block"]}}
+
+
+@pytest.fixture(scope="package")
+def pages(teller_api: Api, supervisor_api: Api) -> dict[str, str]:
+    """The address of each page, by the name of its picture."""
+    account = next(row for row in teller_api.all("/accounts") if row["state"] == "OPEN" and row["currency"] == "EUR")
+    transfers = {row["state"]: row["transfer_id"] for row in teller_api.all("/transfers")}
+    frozen = next(row for row in teller_api.all("/accounts") if row["state"] == "FROZEN")
+    cash = next(
+        row for row in teller_api.all(f"/accounts/{account['account_id']}/entries") if row["kind"] == "withdrawal"
+    )
+    own = f"/accounts/{account['account_id']}"
+    return {
+        "today": "/",
+        "find": "/find?q=a",
+        "customers": "/customers",
+        "customers-none": "/customers?search=nobody",
+        "customer": f"/customers/{account['customer_id']}",
+        "register": "/customers/register",
+        "change": f"/customers/{account['customer_id']}/change",
+        "open-account": f"/customers/{account['customer_id']}/open-account",
+        "accounts": "/accounts",
+        "account": own,
+        "account-frozen": f"/accounts/{frozen['account_id']}",
+        "statement": f"{own}/statement",
+        "deposit": f"{own}/deposit",
+        "withdraw": f"{own}/withdraw",
+        "freeze": f"{own}/freeze",
+        "close": f"{own}/close",
+        "reverse": f"{own}/entries/{cash['version']}/reverse",
+        "transfers": "/transfers",
+        "new-transfer": f"/transfers/new?from={account['account_id']}",
+        "missing": "/nowhere",
+        **{f"transfer-{state.lower()}": f"/transfers/{id}" for state, id in transfers.items()},
+    }
+
+
+def _wider_than_the_window(page: Page) -> list[str]:
+    """What sticks out, or nothing."""
+    found: list[str] = page.evaluate(
+        """() => document.documentElement.scrollWidth <= innerWidth ? [] :
+           [...document.querySelectorAll("*")].filter((one) => one.getBoundingClientRect().right > innerWidth + 1)
+           .map((one) => `${one.tagName}.${one.className}`).slice(0, 5)"""
+    )
+    return found
+
+
+def _grave_findings(page: Page, theme: str = "light") -> list[str]:
+    violations = Axe().run(page, options=RULES[theme]).response["violations"]
+    return [
+        f"{one['id']} ({one['impact']}): {json.dumps([node['target'] for node in one['nodes'][:3]])}"
+        for one in violations
+        if one["impact"] in GRAVE
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_is_accessible_and_fits(theme: str, pages: dict[str, str], open_as: Open, watch: Watch) -> None:
+    watch.expect("/nowhere")
+    page = open_as("supervisor", "/", theme=theme)
+    wrong: dict[str, object] = {}
+    for name, path in pages.items():
+        page.set_viewport_size({"width": WIDTHS[0], "height": 800})
+        page.goto(path)
+        if findings := _grave_findings(page, theme):
+            wrong[name] = findings
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 800})
+            keep_picture(page, f"{name}-{theme}-{width}")
+            if wide := _wider_than_the_window(page):
+                wrong[f"{name} at {width}"] = wide
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_what_opens_over_a_page_is_accessible_too(theme: str, pages: dict[str, str], open_as: Open) -> None:
+    page = open_as("supervisor", pages["account"], theme=theme)
+    page.get_by_role("link", name="Deposit", exact=True).click()
+    page.get_by_label("Amount").fill("12,5")
+    page.locator("dialog[open]").get_by_role("button", name="Deposit", exact=True).click()
+    expect(page.locator("dialog[open] .error")).to_be_visible()
+    keep_picture(page, f"dialog-{theme}-1280")
+    found = {"dialog": _grave_findings(page, theme)}
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.locator("#find-box").press_sequentially("an")
+    expect(page.locator("#find-results [role=option]").first).to_be_visible()
+    keep_picture(page, f"find-box-{theme}-1280")
+    found["find"] = _grave_findings(page, theme)
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    found["keys"] = _grave_findings(page, theme)
+    page.keyboard.press("Escape")
+    page.get_by_label("Signed in as supervisor").click()
+    found["menu"] = _grave_findings(page, theme)
+    page.goto("/transfers/new")
+    page.get_by_label("From", exact=True).press_sequentially("an")
+    expect(page.locator("#payers [role=option]").first).to_be_visible()
+    found["suggestions"] = _grave_findings(page, theme)
+    assert [line for findings in found.values() for line in findings] == []
+
+
+def test_the_log_in_is_accessible_and_fits(open_as: Open) -> None:
+    for theme in ("light", "dark"):
+        page = open_as("", "/log-in", theme=theme, width=360)
+        page.get_by_role("button", name="Log in").click()
+        assert _grave_findings(page, theme) == []
+        assert _wider_than_the_window(page) == []
+        keep_picture(page, f"log-in-{theme}-360")
+
+
+@pytest.mark.parametrize("role", ["teller", "auditor", "operator"])
+def test_each_role_has_a_home(role: str, open_as: Open) -> None:
+    page = open_as(role, "/")
+    expect(page.locator("h1")).to_be_visible()
+    assert _grave_findings(page) == []
+    keep_picture(page, f"today-as-{role}-light-1280")

@@ -1,0 +1,75 @@
+"""Everything can be done with the keyboard."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Api, Open
+
+
+def test_find_opens_from_anywhere_and_goes_where_the_arrows_point(open_as: Open, teller_api: Api) -> None:
+    account = teller_api.account(balance="12.00", name="Zacharias Quill")
+    page = open_as("teller", "/transfers")
+    for shortcut in ("/", "Control+k"):
+        page.keyboard.press(shortcut)
+        expect(page.locator("#find-box")).to_be_focused()
+        page.keyboard.press("Escape")
+        expect(page.locator("#find")).not_to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("quill")
+    expect(page.locator("#find-results [role=option]")).to_have_count(2)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#find-results [aria-selected=true]")).to_contain_text("Zacharias Quill")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(account["account_id"]))
+
+
+def test_find_takes_an_account_number_and_a_transfer_s_id(open_as: Open, teller_api: Api) -> None:
+    payer, payee = teller_api.account(balance="12.00"), teller_api.account(balance="0.00")
+    transfer = teller_api.transfer(payer, payee, "1.00")
+    page = open_as("teller", "/")
+    for asked, reached in ((payer["number"], payer["account_id"]), (transfer["transfer_id"], transfer["transfer_id"])):
+        page.keyboard.press("/")
+        page.locator("#find-box").fill(asked)
+        expect(page.locator("#find-results [role=option]")).to_have_count(1)
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(re.compile(reached))
+
+
+def test_shortcuts_are_listed_and_lead_where_they_say(open_as: Open) -> None:
+    page = open_as("teller", "/")
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    for keys, path in (
+        (("g", "c"), "/customers"),
+        (("g", "a"), "/accounts"),
+        (("n",), "/transfers/new"),
+        (("g", "t"), "/"),
+    ):
+        for key in keys:
+            page.keyboard.press(key)
+        expect(page).to_have_url(re.compile(f"{path}$"))
+
+
+def test_a_whole_deposit_needs_no_mouse(open_as: Open, teller_api: Api) -> None:
+    account = teller_api.account(balance="0.00")
+    page = open_as("teller", f"/accounts/{account['account_id']}")
+    page.get_by_role("link", name="Deposit", exact=True).focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Amount")).to_be_focused()
+    page.keyboard.type("7.5")
+    page.keyboard.press("Enter")
+    expect(page.locator("#balance")).to_have_text("7.50EUR")
+
+
+def test_the_first_thing_that_the_tab_key_reaches_leads_past_the_navigation(open_as: Open) -> None:
+    page = open_as("teller", "/accounts")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()

@@ -1,0 +1,59 @@
+"""Pages keep up by themselves: by the stream, through one tab for all, and by asking when there is no stream."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Api, Open, Watch
+
+
+def test_a_page_shows_what_others_do_without_a_reload(open_as: Open, teller_api: Api) -> None:
+    payer, payee = teller_api.account(balance="500.00"), teller_api.account(balance="100.00")
+    page = open_as("auditor", f"/accounts/{payee['account_id']}")
+    expect(page.locator("#live")).to_have_attribute("data-state", "live")
+    teller_api.transfer(payer, payee, "150.00")
+    expect(page.locator("#balance")).to_have_text("250.00EUR")
+    page.goto("/")
+    newest = teller_api.transfer(payer, payee, "1.00")
+    expect(page.locator(f"#transfer-{newest['transfer_id']} .pill").first).to_have_text("COMPLETED")
+
+
+def test_the_tabs_of_a_browser_share_one_stream(open_as: Open, teller_api: Api, watch: Watch) -> None:
+    payer, payee = teller_api.account(balance="500.00"), teller_api.account(balance="0.00")
+    first = open_as("teller", f"/accounts/{payer['account_id']}")
+    expect(first.locator("#live")).to_have_attribute("data-state", "live")
+    tabs = [first.context.new_page() for _ in range(8)]  # more than a browser opens connections to one host
+    for tab in tabs:
+        tab.goto(f"/accounts/{payee['account_id']}")
+        expect(tab.locator("#live")).to_have_attribute("data-state", "live")
+    teller_api.transfer(payer, payee, "150.00")
+    for tab in tabs:
+        tab.bring_to_front()
+        expect(tab.locator("#balance")).to_have_text("150.00EUR")
+    assert watch.streams == 1
+    first.close()
+    teller_api.transfer(payer, payee, "50.00")
+    tabs[-1].bring_to_front()
+    expect(tabs[-1].locator("#balance")).to_have_text("200.00EUR")  # another tab has taken over
+
+
+def test_without_a_stream_a_page_asks_by_itself_and_says_so(open_as: Open, teller_api: Api, watch: Watch) -> None:
+    payer, payee = teller_api.account(balance="500.00"), teller_api.account(balance="100.00")
+    watch.expect("/live/changes")
+    page = open_as("teller", "/log-in")
+    page.context.route("**/live/changes", lambda route: route.abort())
+    page.goto(f"/accounts/{payee['account_id']}")
+    teller_api.transfer(payer, payee, "150.00")
+    expect(page.locator("#live")).to_have_attribute("data-state", "polling", timeout=30_000)
+    expect(page.locator("#balance")).to_have_text("250.00EUR", timeout=30_000)
+
+
+def test_what_somebody_is_typing_is_left_alone(open_as: Open, teller_api: Api) -> None:
+    account = teller_api.account(balance="0.00")
+    page = open_as("teller", f"/accounts/{account['account_id']}")
+    page.get_by_role("link", name="Deposit", exact=True).click()
+    page.get_by_label("Amount").fill("20")
+    teller_api.post(f"/accounts/{account['account_id']}/deposits", {"amount": "5.00"})
+    expect(page.locator("#balance")).to_have_text("5.00EUR")
+    expect(page.get_by_label("Amount")).to_have_value("20")
+    expect(page.get_by_label("Amount")).to_be_focused()

@@ -1,0 +1,51 @@
+"""Every number on a page is the API's number."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from playwright.sync_api import Page
+
+from tests.browser.conftest import Api, Open
+
+
+def _plain(text: str) -> str:
+    """A number as the API writes it: no grouping, a hyphen for a minus, no arrow and no currency."""
+    return text.strip().replace(",", "").replace("\N{MINUS SIGN}", "-").removeprefix("+")
+
+
+def _column(page: Page, rows: str, cell: str) -> list[str]:
+    return [_plain(text.split("\n")[0]) for text in page.locator(f"{rows} {cell}").all_inner_texts()]
+
+
+def test_a_statement_has_the_amounts_and_balances_that_the_api_has(open_as: Open, teller_api: Api) -> None:
+    account = max(teller_api.all("/accounts"), key=lambda row: Decimal(row["balance"]))
+    entries = teller_api.all(f"/accounts/{account['account_id']}/entries")
+    page = open_as("auditor", f"/accounts/{account['account_id']}")
+    assert _plain(page.locator("#balance").inner_text()).removesuffix(account["currency"]).strip() == account["balance"]
+    amounts, balances = (
+        _column(page, ".entries tbody tr", "td.column"),
+        _column(page, ".entries tbody tr", "td.column-last"),
+    )
+    while page.get_by_role("link", name="Older").is_visible():
+        page.get_by_role("link", name="Older").click()
+        amounts += _column(page, ".entries tbody tr", "td.column")
+        balances += _column(page, ".entries tbody tr", "td.column-last")
+    assert amounts == [row["amount"] for row in entries]
+    assert balances == [row["balance_after"] for row in entries]
+
+
+def test_the_list_of_accounts_has_the_balances_that_the_api_has(open_as: Open, teller_api: Api) -> None:
+    page = open_as("auditor", "/accounts")
+    shown = [text.split("\n")[0] for text in page.locator("tbody td.column-last").all_inner_texts()]
+    newest = teller_api.all("/accounts")[: len(shown)]
+    assert [_plain(text[:-3]) for text in shown] == [row["balance"] for row in newest]
+
+
+def test_today_s_totals_are_the_sum_of_the_transfers_that_the_api_has(open_as: Open, teller_api: Api) -> None:
+    page = open_as("auditor", "/")
+    completed = [row for row in teller_api.all("/transfers") if row["state"] == "COMPLETED"]
+    for row in page.locator("#volume-title").locator("xpath=../..").locator("tbody tr").all():
+        currency, count, moved = row.locator("th, td").all_inner_texts()
+        of_currency = [Decimal(one["amount"]) for one in completed if one["currency"] == currency]
+        assert (int(count), Decimal(_plain(moved))) == (len(of_currency), sum(of_currency))
