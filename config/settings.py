@@ -184,10 +184,10 @@ SESSION_ENGINE = "django.contrib.sessions.backends.db"
 
 def broker_url(redis_url: str) -> str:
     """Celery's name for a Redis address; only sockets are spelled differently."""
-    address = urlsplit(redis_url)
-    if address.scheme != "unix":
+    if not redis_url.startswith("unix://"):
         return redis_url
-    return address._replace(scheme="redis+socket", query=address.query.replace("db=", "virtual_host=")).geturl()
+    address, _, query = redis_url.removeprefix("unix://").partition("?")
+    return f"redis+socket://{address}?{query.replace('db=', 'virtual_host=')}".rstrip("?")
 
 
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or broker_url(REDIS_URL)

@@ -25,6 +25,7 @@ from accounts.domain.customer import CUSTOMER, RegisterCustomer
 from config import processes
 from config.embedded.binaries import find_binaries
 from config.embedded.home import find_home
+from config.settings import broker_url
 from eventstore import celery_wakeup, dispatch, tasks
 from eventstore.celery_wakeup import BREAKER_SECONDS, DISPATCH_TASK, MARK_SECONDS, QUEUE, Breaker, clear_mark, wake
 from eventstore.ids import new_id
@@ -286,6 +287,12 @@ def test_a_breaker_lets_one_try_for_all_when_its_time_is_over(monkeypatch: pytes
     breaker.succeeded()
     assert not breaker.is_open()
     assert not breaker.is_trying()
+
+
+def test_celery_is_told_the_address_of_the_redis_that_the_cache_goes_to() -> None:
+    assert broker_url("redis://10.0.0.1:6379/3") == "redis://10.0.0.1:6379/3"
+    assert broker_url("unix://:secret@/run/redis.sock?db=3") == "redis+socket://:secret@/run/redis.sock?virtual_host=3"
+    assert broker_url("unix:///run/redis.sock") == "redis+socket:///run/redis.sock"
 
 
 # --- A real worker ------------------------------------------------------------------------------------------
