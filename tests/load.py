@@ -202,7 +202,7 @@ class Town:
 
     def _transfer(self, random: Random) -> Request:
         payer, payee = random.sample(self.accounts, 2)
-        small, large = random.randint(1, 50_00), random.randint(500_00, 5_000_00)
+        small, large = random.randint(1, 50_00), random.randint(2_000_00, 5_000_00)
         amount = _euros(random.choice([1, 99, small, small, small, large]))
         return Request(path="transfers", body={"from_account_id": payer, "to_account_id": payee, "amount": amount})
 

@@ -86,10 +86,6 @@ class Auditor:
         """How many keys are parked."""
         return int(self._value(_SELECT_PARKED))
 
-    def wait_for_work_in_progress(self, *, seconds: float = 30.0) -> bool:
-        """Waits until some transfer has begun and not ended."""
-        return wait_until(lambda: self.unfinished() > 0, timeout_seconds=seconds, poll_seconds=0.005)
-
     def now(self) -> datetime:
         """The database's clock."""
         now: datetime = self._value("SELECT clock_timestamp()")

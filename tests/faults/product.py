@@ -104,9 +104,8 @@ class Product:
         return found[0] if found else None
 
     def kill_worker(self, *, parent: bool) -> None:
-        """Kills the worker's parent process, or one of the children that do its work, while there is some."""
+        """Kills the worker's parent process, or one of the children that do its work."""
         worker = self.wait_for_worker()
-        assert self.auditor.wait_for_work_in_progress()
         victim = worker if parent else (_children(worker) or [worker])[0]
         with suppress(psutil.NoSuchProcess):  # it has just been replaced by another
             victim.send_signal(signal.SIGKILL)
@@ -120,11 +119,21 @@ class Product:
         for kill in range(kills):
             share = load.total * kill // kills
             assert wait_until(lambda: load.answered > share or not load.is_running, timeout_seconds=PATIENCE_SECONDS)  # noqa: B023
+            self.wait_for_worker()
+            self.wait_for_work_in_progress(load)
             killed = self.auditor.now()
             self.kill_worker(parent=kill % 2 == 0)
         self.wait_for_worker()
         returned = self.auditor.wait_for_sign_of_life(since=killed, seconds=RETURN_SECONDS)
         return float((returned - killed).total_seconds())
+
+    def wait_for_work_in_progress(self, load: Load) -> None:
+        """Waits until some transfer has begun and not ended, as long as the load may still begin one."""
+
+        def in_progress_or_over() -> bool:
+            return self.auditor.unfinished() > 0 or not load.is_running
+
+        assert wait_until(in_progress_or_over, timeout_seconds=PATIENCE_SECONDS, poll_seconds=0.005)
 
     def wait_for_worker(self) -> psutil.Process:
         """The worker's parent process, once it is there and has children."""

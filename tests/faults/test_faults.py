@@ -61,7 +61,7 @@ def test_it_loses_nothing_when_its_database_connections_are_cut(product: Product
     with product.load(requests, clients=CLIENTS) as load:
         for cut in range(4):
             assert wait_until(lambda: load.answered > load.total * cut / 4, timeout_seconds=SETTLED_SECONDS)  # noqa: B023
-            assert product.auditor.wait_for_work_in_progress()
+            product.wait_for_work_in_progress(load)
             assert product.auditor.cut_connections() > 0
     product.assert_nothing_is_lost(seconds=SETTLED_SECONDS)
 
