@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
-from kombu import Queue
+from kombu.entity import Queue
 
 from config.embedded import home as embedded
 from config.embedded.credentials import CredentialsUnreadable, new_sealing_key, read_credentials
@@ -196,7 +196,7 @@ CELERY_TASK_IGNORE_RESULT = True
 # A wake-up is not acknowledged: a lost one costs the second until the next sweep. An acknowledgement that a hanging
 # Redis does not answer leaves its message counted as in hand, and a worker with its hands full fetches nothing more,
 # for good (docs/adr/0015-wake-ups-are-not-acknowledged.md).
-CELERY_TASK_QUEUES = [Queue(name, no_ack=True) for name in WORKER_QUEUES]
+CELERY_TASK_QUEUES = [Queue(name, no_ack=True) for name in WORKER_QUEUES]  # type: ignore[no-untyped-call]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # Above a drain's 20 s and its last batch. No soft limit: its exception would look like the handler's own, and park an
 # event for being slow.
