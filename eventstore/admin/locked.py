@@ -30,7 +30,6 @@ class LockedAdmin(_ModelAdmin):
     show_full_result_count = False
     sortable_by: ClassVar[tuple[str, ...]] = ()
     list_display_links: Any = None
-    actions_selection_counter = False
     hidden: ClassVar[tuple[str, ...]] = ()  # fields that nobody is shown
     title: ClassVar[str] = ""  # of the list; the model's own name when empty
     lead: ClassVar[str] = ""  # a sentence above the list

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Count, QuerySet
@@ -17,7 +18,7 @@ from django.utils.safestring import SafeString
 from eventstore import operations
 from eventstore.admin import showing
 from eventstore.admin.confirming import ReasonForm, actor_of, reason_form
-from eventstore.admin.locked import LockedAdmin
+from eventstore.admin.records import FieldSearch, RecordAdmin
 from eventstore.models import LogEntry, ParkedEvent, ParkedKey
 from eventstore.refusals import Refusal
 from eventstore.store import EventStore, StreamNotFound
@@ -41,27 +42,22 @@ class Behind(NamedTuple):
     entry: LogEntry | None
 
 
-class SubscriptionFilter(admin.SimpleListFilter):
-    """By subscription; the choices come from the program, not from reading the table."""
-
-    title = "subscription"
-    parameter_name = "subscription"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Every subscription of this program."""
-        return [(found.id, found.id) for found in subscriptions.all()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Those of the chosen one."""
-        chosen = self.value()
-        return queryset if chosen is None else queryset.filter(subscription=chosen)
+def _choices() -> list[tuple[str, str]]:
+    return [("", "all"), *((found.id, found.id) for found in subscriptions.all())]
 
 
-class ParkedKeyAdmin(LockedAdmin):
+class ParkedSearch(FieldSearch):
+    """By subscription: the choices come from the program, not from reading the table."""
+
+    subscription = forms.ChoiceField(label="Subscription", required=False, choices=_choices)
+    key = forms.UUIDField(label="Key", required=False)
+
+
+class ParkedKeyAdmin(RecordAdmin):
     """The parked keys, a page for each, and what can be done about them."""
 
     list_display = ("parked_key", "subscription", "waiting", "tried", "next_try", "since", "why")
-    list_filter = (SubscriptionFilter,)
+    search_class = ParkedSearch
     list_per_page = MOST_AT_ONCE
     actions = ("retry_selected", "discard_selected")
     title = "Parked"
