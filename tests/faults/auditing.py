@@ -121,10 +121,17 @@ class Auditor:
         assert set(statuses) <= {201, 202}, [answer for answer in told if answer.status not in (201, 202)][:3]
         transfers = Counter(answer.body["transfer_id"] for answer in told if answer.status == 202)
         deposits = Counter(answer.body["entry_id"] for answer in told if answer.status == 201)
-        assert transfers == Counter(id for (id,) in self._rows(_SELECT_CREATED))
-        assert deposits == Counter(id for (id,) in self._rows(_SELECT_DEPOSITED))
+        _assert_same("transfers", transfers, Counter(id for (id,) in self._rows(_SELECT_CREATED)))
+        _assert_same("deposits", deposits, Counter(id for (id,) in self._rows(_SELECT_DEPOSITED)))
         paid_in = sum(_minor(answer.request.body["amount"]) for answer in told if answer.status == 201)
-        assert self._value(_SELECT_HELD) == cash_minor + paid_in
+        held = self._value(_SELECT_HELD)
+        assert held == cash_minor + paid_in, f"accounts hold {held}, and {cash_minor + paid_in} was paid in"
+
+
+def _assert_same(what: str, told: Counter[str], stored: Counter[str]) -> None:
+    lost, unasked = told - stored, stored - told
+    assert not lost, f"{what} that were acknowledged, and not in the store: {lost}"
+    assert not unasked, f"{what} in the store that nobody was told of: {unasked}"
 
 
 def _minor(euros: str) -> int:
