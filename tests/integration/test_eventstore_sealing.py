@@ -25,6 +25,22 @@ pytestmark = pytest.mark.usefixtures("shop_database")
 NAME = "Alice Archer"
 STREET = "Abbey Row 1"
 
+# Puts one person's sealed event at the end of another's stream.
+COPY_EVENT = """
+INSERT INTO eventstore_event
+    (event_id, stream_type, stream_id, version, event_type, schema_version, data, metadata, recorded_at)
+SELECT gen_random_uuid(), e.stream_type, other.id,
+    (SELECT max(version) + 1 FROM eventstore_event WHERE stream_id = other.id),
+    e.event_type, e.schema_version, e.data, e.metadata, e.recorded_at
+FROM eventstore_event e CROSS JOIN (SELECT %s::uuid AS id) AS other WHERE e.stream_id = %s AND e.version = 2
+"""
+
+# Gives one person's key to another.
+MOVE_KEY = """
+UPDATE eventstore_subject_key SET wrapped_key = (SELECT wrapped_key FROM eventstore_subject_key WHERE subject_id = %s)
+WHERE subject_id = %s
+"""
+
 # Every table that the app role reads.
 SELECT_TABLES = """
 SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -137,31 +153,25 @@ def test_nothing_personal_is_recorded_about_an_erased_person_any_more(shop: Shop
 
 def test_a_ciphertext_cannot_be_moved_to_another_person(shop: Shop) -> None:
     alices, bobs = _name(shop), _name(shop, "Bob")
-    rows(
-        """
-        INSERT INTO eventstore_event
-            (event_id, stream_type, stream_id, version, event_type, schema_version, data, metadata, recorded_at)
-        SELECT gen_random_uuid(), stream_type, %s, 3, event_type, schema_version, data, metadata, recorded_at
-        FROM eventstore_event WHERE stream_id = %s AND version = 2
-        """,
-        [bobs, alices],
-    )
+    rows(COPY_EVENT, [bobs, alices])
     with pytest.raises(InvalidTag):
         stream_events("cart", bobs, registry=facts.EVENTS)
 
 
 def test_a_key_that_was_moved_to_another_person_unseals_nothing(shop: Shop) -> None:
     alices, bobs = _name(shop), _name(shop, "Bob")
-    rows(
-        """
-        UPDATE eventstore_subject_key SET wrapped_key =
-            (SELECT wrapped_key FROM eventstore_subject_key WHERE subject_id = %s)
-        WHERE subject_id = %s
-        """,
-        [bobs, alices],
-    )
+    rows(MOVE_KEY, [alices, bobs])
     with pytest.raises(InvalidTag):
-        _recipient(alices)
+        _recipient(bobs)
+
+
+def test_not_even_ciphertext_and_key_together_can_be_moved_to_another_person(shop: Shop) -> None:
+    alices, bobs = _name(shop), shop.open()
+    ensure_keys([bobs], using="default")
+    rows(COPY_EVENT, [bobs, alices])
+    rows(MOVE_KEY, [alices, bobs])
+    with pytest.raises(InvalidTag):
+        _recipient(bobs)
 
 
 # --- Keys of the settings -----------------------------------------------------------------------------------

@@ -139,6 +139,20 @@ class TestExactlyOnce:
             cart: list("012345") for cart in carts
         }
 
+    def test_nobody_else_has_the_right_to_advance_while_a_batch_is_handled(self) -> None:
+        rights: list[bool] = []
+
+        def try_to_take() -> bool:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SELECT id FROM eventstore_checkpoint")
+                return checkpoints.lock(cursor, cursor.fetchone()[0]) is not None
+
+        shop = Shop(watching(lambda _: rights.extend(together([try_to_take]))))
+        shop.add(shop.open(), "a")
+        assert shop.drain()
+        assert rights == [False]
+        assert try_to_take()
+
     def test_every_event_delivered_twice_changes_nothing(self) -> None:
         shop = Shop(SUBSCRIPTIONS)
         warehouses = [new_id(), new_id()]
