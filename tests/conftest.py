@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import redis as redis_client
@@ -27,6 +28,7 @@ from django.core.cache import caches
 from django.core.management import call_command
 from django.db import connections
 from pytest_django.plugin import DjangoDbBlocker
+from xdist.scheduler import LoadScopeScheduling
 
 from config.settings import broker_url
 from tests.servers import EmbeddedServers, Login, Servers, external_servers
@@ -78,6 +80,22 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: object) -> None:
     """Tell a worker process where the servers are."""
     node.workerinput["daybook_servers"] = node.config.stash[_servers].as_plain()  # type: ignore[attr-defined]
+
+
+class OneBrowser(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Deals tests out one by one, except that those with a browser all go to one worker process: they share a Daybook.
+
+    (`--dist loadgroup` would do; xdist 3.8 cannot, with pytest 9.2.)
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "browser" if nodeid.startswith("tests/browser/") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneBrowser:
+    """Say who gets which test."""
+    return OneBrowser(config, log)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
