@@ -1,0 +1,206 @@
+"""What an operator does in the admin: it asks why, does it once, records who it was, and tells what came of it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.messages import get_messages
+from django.db import connection
+from django.test import Client
+from knox.models import AuthToken
+
+from accounts import services as accounts
+from config.staff.members import create_api_key
+from config.staff.models import StaffMember
+from config.staff.roles import Role
+from eventstore.context import CommandContext
+from eventstore.metadata import Metadata
+from eventstore.models import Checkpoint, Event, LogEntry, Operation, ParkedKey
+from eventstore.subscriptions import parking
+from tests.conftest import Database
+from tests.integration.admins import browser
+from tests.integration.counter import Counter
+from tests.integration.history import sequence
+from transfers import services as transfers
+
+SUBSCRIPTIONS = "/admin/eventstore/checkpoint/"
+PARKED = "/admin/eventstore/parkedkey/"
+WHY = {"confirmed": "yes", "reason": "The clearing house is closed"}
+
+INSERT_CHECKPOINTS = """
+INSERT INTO eventstore_checkpoint (subscription, follows, bucket_low, bucket_high, position)
+VALUES ('accounts.saga', 'route', 0, 127, 0), ('accounts.saga', 'route', 128, 255, 0)
+"""
+PARK = """
+WITH parked AS (
+    INSERT INTO eventstore_parked_key (subscription, key, next_attempt_at, parked_at, error)
+    VALUES (%s, %s, clock_timestamp() + interval '1 hour', clock_timestamp(), 'ValueError: too odd')
+    RETURNING id, subscription
+)
+INSERT INTO eventstore_parked_event (parked_key_id, subscription, position, parked_at)
+SELECT id, subscription, %s, clock_timestamp() FROM parked
+RETURNING parked_key_id
+"""
+
+
+@pytest.fixture
+def operator(fresh_database: Database) -> Client:
+    """An operator's browser, in a bank with two ranges of one subscription."""
+    with connection.cursor() as cursor:
+        cursor.execute(INSERT_CHECKPOINTS)
+    return browser(Role.OPERATOR)
+
+
+def _name(client: Client) -> str:
+    return f"staff:{StaffMember.objects.get(pk=client.session['_auth_user_id']).username}"
+
+
+def _context() -> CommandContext:
+    return CommandContext(metadata=Metadata(actor="staff:carol", correlation_id=uuid4(), causation_id=uuid4()))
+
+
+def _park(subscription: str, key: UUID, position: int) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(PARK, [subscription, key, position])
+        return int(cursor.fetchone()[0])
+
+
+def _parked_transfer() -> tuple[UUID, int]:
+    """A transfer whose first step the accounts could not take; its id and that of the parked key."""
+    customer = accounts.register_customer(context=_context(), name="Alice Abel").value.customer_id
+    payer, payee = (
+        accounts.open_account(
+            context=_context(), customer_id=customer, title="Household", currency="EUR", initial_balance="50.00"
+        ).value.account_id
+        for _ in range(2)
+    )
+    transfer = transfers.create_transfer(
+        context=_context(), from_account_id=payer, to_account_id=payee, amount="10.00"
+    ).value.transfer_id
+    sequence()
+    created = Event.objects.get(stream_id=transfer, version=1)
+    return transfer, _park("accounts.saga", transfer, LogEntry.objects.get(event_id=created.id).position)
+
+
+def _act(client: Client, action: str, *keys: Any, **more: Any) -> Any:
+    return client.post(PARKED, {"action": action, ACTION_CHECKBOX_NAME: [str(key) for key in keys], **more})
+
+
+def _said(answered: Any) -> str:
+    return " ".join(str(message) for message in get_messages(answered.wsgi_request))
+
+
+def _recorded() -> list[tuple[str, str, str, str]]:
+    found = Operation.objects.order_by("id")
+    return [(one.actor, one.action, one.subscription, one.detail["reason"]) for one in found]
+
+
+def test_it_pauses_and_resumes_a_subscription_and_records_who_and_why(operator: Client) -> None:
+    me = _name(operator)
+    assert operator.get(f"{SUBSCRIPTIONS}pause/accounts.saga/").status_code == 200
+    answered = operator.post(f"{SUBSCRIPTIONS}pause/accounts.saga/", WHY)
+    assert (answered.status_code, answered.headers["Location"]) == (303, SUBSCRIPTIONS)
+    paused = {(found.status, found.paused_by, found.paused_reason) for found in Checkpoint.objects.all()}
+    assert paused == {("paused", me, WHY["reason"])}
+    page = operator.get(SUBSCRIPTIONS).content.decode()
+    assert f"Paused by {me}: {WHY['reason']}" in page
+    assert "resume/accounts.saga/" in page
+    assert "pause/accounts.saga/" not in page
+    operator.post(f"{SUBSCRIPTIONS}resume/accounts.saga/", WHY)
+    assert {found.status for found in Checkpoint.objects.all()} == {"running"}
+    assert _recorded() == [
+        (me, "pause", "accounts.saga", WHY["reason"]),
+        (me, "resume", "accounts.saga", WHY["reason"]),
+    ]
+    assert "no checkpoint" in _said(operator.post(f"{SUBSCRIPTIONS}resume/accounts.saga/", WHY))
+    assert len(_recorded()) == 2
+
+
+@pytest.mark.parametrize(
+    "sent", [{}, {"confirmed": "yes"}, {"confirmed": "yes", "reason": "  "}, {"reason": "Because"}]
+)
+def test_it_does_nothing_without_a_reason(operator: Client, sent: dict[str, str]) -> None:
+    _, key = _parked_transfer()
+    operator.post(f"{SUBSCRIPTIONS}pause/accounts.saga/", sent)
+    for action in ("retry_selected", "discard_selected"):
+        assert _act(operator, action, key, **sent).status_code == (422 if "confirmed" in sent else 200)
+    assert _recorded() == []
+    assert {found.status for found in Checkpoint.objects.all()} == {"running"}
+    assert ParkedKey.objects.get().attempts == 1
+
+
+@pytest.mark.parametrize("role", [Role.AUDITOR, Role.TELLER, Role.SUPERVISOR])
+def test_nobody_but_an_operator_does_anything(operator: Client, role: Role) -> None:
+    _, key = _parked_transfer()
+    other = browser(role)
+    assert other.post(f"{SUBSCRIPTIONS}pause/accounts.saga/", WHY).status_code in (302, 403)
+    for action in ("retry_selected", "discard_selected"):
+        assert _act(other, action, key, **WHY).status_code in (302, 403)
+    assert other.post("/admin/knox/authtoken/", {"action": "revoke_selected", **WHY}).status_code in (302, 403)
+    assert _recorded() == []
+
+
+def test_it_retries_a_parked_key(operator: Client) -> None:
+    transfer, key = _parked_transfer()
+    assert "Retry" in _act(operator, "retry_selected", key).content.decode()
+    answered = _act(operator, "retry_selected", key, **WHY)
+    assert answered.status_code == 302
+    assert "1 handled and free again" in _said(answered)
+    assert not ParkedKey.objects.exists()
+    assert Event.objects.filter(event_type="AccountDebited", data__transfer_id=str(transfer)).count() == 1
+    assert _recorded() == [(_name(operator), "retry", "accounts.saga", WHY["reason"])]
+    again = _act(operator, "retry_selected", key, **WHY)
+    assert again.status_code in (200, 302)
+    assert len(_recorded()) == 1
+
+
+def test_it_discards_what_cannot_be_handled_and_ends_its_story(operator: Client) -> None:
+    transfer, key = _parked_transfer()
+    answered = _act(operator, "discard_selected", key, **WHY)
+    assert "Discarded the event at position" in _said(answered)
+    assert not ParkedKey.objects.exists()
+    last = Event.objects.filter(stream_id=transfer).order_by("-version")[0]
+    assert last.event_type == "DebitRejectionRecorded"
+    assert last.metadata["actor"] == _name(operator)
+    assert _recorded() == [(_name(operator), "discard", "accounts.saga", WHY["reason"])]
+
+
+def test_it_says_so_when_no_sound_end_is_known(operator: Client) -> None:
+    transfer, _ = _parked_transfer()
+    position = LogEntry.objects.get(event__stream_id=transfer).position
+    key = _park("views.transfers", transfer, position)
+    answered = _act(operator, "discard_selected", key, **WHY)
+    assert "was not discarded" in _said(answered)
+    assert ParkedKey.objects.filter(pk=key).exists()
+
+
+def test_a_bulk_retry_is_bounded(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    _parked_transfer()
+    keys = [_park("gone.saga" if number > 55 else "accounts.saga", uuid4(), 10_000 + number) for number in range(60)]
+    tried: list[int] = []
+
+    def retry(parked_key_id: int, *_: Any, **__: Any) -> parking.Retry:
+        tried.append(parked_key_id)
+        return parking.Retry.STILL_PARKED
+
+    monkeypatch.setattr(parking, "retry", retry)
+    answered = _act(operator, "retry_selected", *keys[:55], select_across="1", **WHY)
+    assert "50 failed again and still parked" in _said(answered)
+    assert len(tried) == len(set(tried)) == 50
+
+
+def test_it_revokes_an_api_key_at_once(operator: Client) -> None:
+    key = create_api_key(name="billing", role=Role.SERVICE).key
+    token = AuthToken.objects.get(user__username="billing")
+    program = Counter(Role.SERVICE).client
+    program.credentials(HTTP_AUTHORIZATION=f"Bearer {key}")
+    assert program.get("/api/v1/customers").status_code == 200
+    sent = {"action": "revoke_selected", ACTION_CHECKBOX_NAME: token.pk}
+    assert operator.post("/admin/knox/authtoken/", sent).status_code == 200
+    assert operator.post("/admin/knox/authtoken/", {**sent, **WHY}).status_code == 302
+    assert program.get("/api/v1/customers").status_code == 401
+    history = operator.get(f"/admin/staff/staffmember/{token.user_id}/history/").content.decode()
+    assert WHY["reason"] in history

@@ -1,0 +1,296 @@
+"""What the admin shows, to whom, and what a page costs."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from config.staff.models import StaffMember
+from config.staff.roles import Role
+from eventstore import sealing
+from eventstore.models import Event, Operation, ParkedKey, Snapshot, SubjectKey
+from tests.conftest import Database
+from tests.integration.admins import EVENTS, an_event, browser, fill_store, role_named, statements, stream_page
+from tests.integration.counter import PASSWORD
+from tests.integration.history import History
+
+MOST_QUERIES: Final = 12
+
+# A new version that this program does not know, as an old program beside a new one sees it.
+INSERT_UNKNOWN: Final = """
+INSERT INTO eventstore_event
+    (event_id, stream_type, stream_id, version, event_type, schema_version, data, metadata, recorded_at)
+VALUES (gen_random_uuid(), %s, %s, 1, 'NobodyKnowsThis', 1, '{"a": 1}', '{"actor": "system:old"}', clock_timestamp())
+"""
+
+
+@pytest.fixture
+def history(fresh_database: Database) -> History:
+    """A small bank, and a row in every table."""
+    return fill_store()
+
+
+def _pages() -> dict[str, str]:
+    debited, customer = an_event("AccountDebited"), an_event("CustomerRegistered")
+    snapshot = Snapshot.objects.get(state_version=77)
+    return {
+        "first page": "/admin/",
+        "application": "/admin/eventstore/",
+        "events": EVENTS,
+        "events of a stream": f"{EVENTS}?id={debited.stream_id}&since=2020-01-01T00:00&until=2100-01-01T00:00",
+        "event": f"{EVENTS}{debited.pk}/change/",
+        "stream": stream_page("account", debited.stream_id, 2),
+        "customer": stream_page("customer", customer.stream_id),
+        "story": f"{EVENTS}story/{debited.metadata['correlation_id']}/",
+        "subscriptions": "/admin/eventstore/checkpoint/",
+        "pause": "/admin/eventstore/checkpoint/pause/accounts.saga/",
+        "parked": "/admin/eventstore/parkedkey/",
+        "parked key": f"/admin/eventstore/parkedkey/{ParkedKey.objects.get().pk}/change/",
+        "operations": "/admin/eventstore/operation/",
+        "operation": f"/admin/eventstore/operation/{Operation.objects.get().pk}/change/",
+        "snapshots": "/admin/eventstore/snapshot/",
+        "snapshot": f"/admin/eventstore/snapshot/{snapshot.pk}/change/",
+        "requests": "/admin/eventstore/idempotencyrecord/?principal=staff:carol",
+        "keys": "/admin/eventstore/subjectkey/",
+        "key": f"/admin/eventstore/subjectkey/{SubjectKey.objects.order_by('pk')[0].pk}/change/",
+        "backlog": "/admin/eventstore/outboxentry/",
+        "log": "/admin/eventstore/sequencer/",
+        "head": "/admin/eventstore/sequencer/1/change/",
+        "staff": "/admin/staff/staffmember/",
+        "member": f"/admin/staff/staffmember/{StaffMember.objects.order_by('pk')[0].pk}/change/",
+        "new member": "/admin/staff/staffmember/add/",
+        "roles": "/admin/auth/group/",
+        "role": f"/admin/auth/group/{role_named('operator').pk}/change/",
+        "tokens": "/admin/knox/authtoken/",
+    }
+
+
+@pytest.fixture
+def _subscribed(history: History) -> None:
+    """Every subscription has its checkpoints, as after a worker's first look."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO eventstore_checkpoint (subscription, follows, bucket_low, bucket_high, position)"
+            " VALUES ('accounts.saga', 'route', 0, 255, 0) ON CONFLICT DO NOTHING"
+        )
+
+
+def _visible(page: Any) -> str:
+    """The text of a page without its tags."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.content.decode()))
+
+
+@pytest.mark.usefixtures("_subscribed")
+def test_each_page_takes_few_queries_and_counts_no_events() -> None:
+    operator = browser(Role.OPERATOR)
+    for name, address in _pages().items():
+        asked = statements(operator, address)
+        assert len(asked) <= MOST_QUERIES, f"{name}: {len(asked)}\n" + "\n".join(asked)
+        costly = [one for one in asked if "OFFSET" in one or re.search(r'COUNT\(\*\).*"eventstore_event"', one)]
+        assert costly == [], name
+
+
+@pytest.mark.usefixtures("_subscribed")
+def test_no_page_has_a_script_or_a_style_of_its_own() -> None:
+    operator = browser(Role.OPERATOR)
+    for name, address in _pages().items():
+        page = operator.get(address)
+        text = page.content.decode()
+        assert "unsafe-inline" not in page.headers["Content-Security-Policy"]
+        assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", text), name
+        assert not re.search(r"<script(?![^>]*\ssrc=)", text), name
+
+
+@pytest.mark.usefixtures("_subscribed")
+@pytest.mark.parametrize("role", [Role.TELLER, Role.SUPERVISOR, Role.SERVICE])
+def test_a_teller_a_supervisor_and_a_program_have_no_admin_even_with_the_flag(role: Role) -> None:
+    for flagged in (False, True):
+        client = browser(role, is_staff=flagged)
+        for name, address in _pages().items():
+            answered = client.get(address, follow=True)
+            assert answered.status_code == 403, name
+
+
+@pytest.mark.usefixtures("_subscribed")
+def test_an_auditor_sees_events_and_the_audit_and_nothing_to_do() -> None:
+    auditor = browser(Role.AUDITOR)
+    seen = {name for name, address in _pages().items() if auditor.get(address).status_code == 200}
+    assert seen == {
+        *("first page", "application", "events", "events of a stream", "event", "stream", "customer", "story"),
+        *("operations", "operation"),
+    }
+
+
+def test_it_asks_who_comes_in_at_the_pages_own_log_in(history: History) -> None:
+    visitor = browser(None)
+    answered = visitor.get(EVENTS, follow=True)
+    assert answered.redirect_chain[-1][0] == f"/log-in?next={EVENTS}"
+    person = browser(Role.OPERATOR)
+    assert person.get(f"/admin/login/?next={EVENTS}").headers["Location"] == EVENTS
+    assert person.get("/admin/login/?next=https://evil.example/").headers["Location"] == "/admin/"
+    assert visitor.get("/admin").headers["Location"] == "/admin/"
+
+
+def test_it_finds_events_by_whatever_is_known_of_them(history: History) -> None:
+    operator = browser(Role.OPERATOR)
+    event = an_event("AccountDebited")
+    correlation = event.metadata["correlation_id"]
+    for search, expected in {
+        f"id={event.stream_id}": Event.objects.filter(stream_id=event.stream_id).count(),
+        f"id={event.event_id}": 1,
+        f"id={correlation}": sum(found.metadata["correlation_id"] == correlation for found in Event.objects.all()),
+        "type=AccountFrozen": Event.objects.filter(event_type="AccountFrozen").count(),
+        f"actor={event.metadata['actor']}&type=AccountDebited": Event.objects.filter(
+            event_type="AccountDebited"
+        ).count(),
+        "actor=staff:nobody": 0,
+        f"id={event.stream_id}&first=on": 1,
+    }.items():
+        page = operator.get(f"{EVENTS}?{search}")
+        shown = page.context["cl"].result_list
+        assert len(shown) == min(expected, 50), search
+        assert expected or "Nothing found" in _visible(page)
+
+
+def test_it_finds_events_by_time_to_the_second(history: History) -> None:
+    operator = browser(Role.OPERATOR)
+    zone = {"zone": "UTC"}
+    operator.cookies.load(zone)
+    begin = datetime(2030, 1, 1, tzinfo=UTC)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO eventstore_event (event_id, stream_type, stream_id, version, event_type, schema_version, data,"
+            " metadata, recorded_at) SELECT gen_random_uuid(), 'cart', gen_random_uuid(), 1, 'Later', 1, '{}', '{}',"
+            " %s + n * interval '10 seconds' FROM generate_series(0, 999) AS n",
+            [begin],
+        )
+    for since, until in ((0, 50), (100, 130), (9_000, 9_990), (9_985, 20_000), (-500, 5), (77, 78)):
+        ends = [(begin + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S") for seconds in (since, until)]
+        page = operator.get(f"{EVENTS}?type=Later&since={ends[0]}&until={ends[1]}")
+        expected = [n for n in range(1000) if since <= n * 10 < until]
+        shown = [(event.recorded_at - begin).total_seconds() / 10 for event in page.context["cl"].result_list]
+        assert shown == sorted(expected, reverse=True)[:50], (since, until)
+
+
+def test_a_wrong_search_is_told_beside_its_field(history: History) -> None:
+    page = browser(Role.OPERATOR).get(f"{EVENTS}?id=12&since=yesterday")
+    assert page.status_code == 200
+    assert "32 hexadecimal digits" in _visible(page)
+    assert page.context["cl"].result_list == []
+
+
+def test_it_leads_through_all_events_and_back_once_each(history: History) -> None:
+    operator = browser(Role.OPERATOR)
+    with connection.cursor() as cursor:
+        for _ in range(180):
+            cursor.execute(INSERT_UNKNOWN, ["other", str(UUID(int=_ + 1))])
+    seen, address, back = [], EVENTS, ""
+    while address:
+        listed = operator.get(address).context["cl"]
+        seen += [event.pk for event in listed.result_list]
+        back, address = listed.newer or back, EVENTS + listed.older if listed.older else ""
+    assert seen == list(Event.objects.order_by("-id").values_list("pk", flat=True))
+    listed = operator.get(EVENTS + back).context["cl"]
+    last_page = seen[len(seen) - len(seen) % 50 :]
+    assert [event.pk for event in listed.result_list] == seen[seen.index(last_page[0]) - 50 : seen.index(last_page[0])]
+
+
+def test_a_stream_shows_the_state_after_each_version_as_the_domain_folds_it(history: History) -> None:
+    operator = browser(Role.OPERATOR)
+    account = history.accounts[0]
+    for event in Event.objects.filter(stream_id=account).order_by("version"):
+        page = operator.get(stream_page("account", account, event.version))
+        state = {field.name: field for field in page.context["state"]}
+        if "balance" in event.data:
+            assert state["balance"].value == event.data["balance"]
+        assert page.context["no_state"] == ""
+    last = operator.get(stream_page("account", account))
+    assert last.context["version"] == history.versions[account]
+    assert operator.get(stream_page("account", account, 10**6)).context["version"] == history.versions[account]
+    assert operator.get(stream_page("customer", account)).status_code == 404
+
+
+def test_a_state_that_cannot_be_shown_says_why(history: History) -> None:
+    operator = browser(Role.OPERATOR)
+    with connection.cursor() as cursor:
+        cursor.execute(INSERT_UNKNOWN, ["cart", str(UUID(int=1))])
+        cursor.execute(INSERT_UNKNOWN, ["account", str(UUID(int=2))])
+    assert "no aggregate" in _visible(operator.get(stream_page("cart", UUID(int=1))))
+    assert "UnknownEventType" in _visible(operator.get(stream_page("account", UUID(int=2))))
+
+
+def test_no_page_shows_a_personal_field_a_key_a_hash_or_an_answer(history: History) -> None:
+    operator = browser(Role.OPERATOR)
+    customer = an_event("CustomerRegistered")
+    ciphertext = customer.data["name"]
+    wrapped = bytes(SubjectKey.objects.get(subject_id=customer.stream_id).wrapped_key).decode()
+    secrets = ["Alice", ciphertext, wrapped, "argon2", "pbkdf2", '"secret"', settings.EVENTSTORE["SEALING_KEYS"][0]]
+    addresses = [
+        *_pages().values(),
+        f"{EVENTS}{customer.pk}/change/",
+        f"/admin/eventstore/subjectkey/{customer.stream_id}/change/",
+    ]
+    for address in addresses:
+        text = operator.get(address).content.decode()
+        assert [secret for secret in secrets if secret in text] == [], address
+    assert "[sealed]" in _visible(operator.get(f"{EVENTS}{customer.pk}/change/"))
+    assert sealing.erase(customer.stream_id)
+    assert "erased" in _visible(operator.get(f"/admin/eventstore/subjectkey/{customer.stream_id}/change/"))
+    assert operator.get(stream_page("customer", customer.stream_id)).status_code == 200
+
+
+def test_an_event_leads_to_its_cause_and_its_effects(history: History) -> None:
+    operator = browser(Role.OPERATOR)
+    cause = an_event("AccountDebited")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO eventstore_event (event_id, stream_type, stream_id, version, event_type, schema_version, data,"
+            " metadata, recorded_at) VALUES (gen_random_uuid(), 'cart', gen_random_uuid(), 1, 'CameOfIt', 1, '{}',"
+            " jsonb_build_object('correlation_id', %s::text, 'causation_id', %s::text), clock_timestamp())",
+            [cause.metadata["correlation_id"], str(cause.event_id)],
+        )
+    effect = an_event("CameOfIt")
+    assert [found.pk for found in operator.get(f"{EVENTS}{cause.pk}/change/").context["effects"]] == [effect.pk]
+    assert operator.get(f"{EVENTS}{effect.pk}/change/").context["cause"] == cause
+    branches = operator.get(f"{EVENTS}story/{cause.metadata['correlation_id']}/").context["branches"]
+    depths = {branch.event.pk: branch.depth for branch in branches}
+    assert depths[effect.pk] == depths[cause.pk] + 1
+    places = [branch.event.pk for branch in branches]
+    assert places.index(effect.pk) == places.index(cause.pk) + 1
+
+
+def test_an_operator_makes_a_person_with_a_role_who_may_then_sign_in(history: History) -> None:
+    operator = browser(Role.OPERATOR)
+    form = {"username": "alice", "password1": PASSWORD, "password2": PASSWORD, "groups": [role_named("auditor").pk]}
+    assert operator.post("/admin/staff/staffmember/add/", form).status_code == 302
+    alice = StaffMember.objects.get(username="alice")
+    assert (alice.is_staff, alice.is_superuser, alice.actor) == (True, False, "staff:alice")
+    assert browser(None).login(username="alice", password=PASSWORD)
+    address = f"/admin/staff/staffmember/{alice.pk}/change/"
+    operator.post(
+        address, {"is_active": "on", "groups": [role_named("teller").pk], "username": "x", "is_superuser": "on"}
+    )
+    alice.refresh_from_db()
+    assert (alice.username, alice.is_staff, alice.is_superuser) == ("alice", False, False)
+
+
+def test_nobody_gives_themselves_a_role_and_only_a_superuser_changes_a_superuser(history: History) -> None:
+    operator = browser(Role.OPERATOR)
+    me = StaffMember.objects.get(pk=operator.session["_auth_user_id"])
+    operator.post(
+        f"/admin/staff/staffmember/{me.pk}/change/", {"groups": [role_named("teller").pk], "first_name": "Olga"}
+    )
+    me.refresh_from_db()
+    assert (me.first_name, [group.name for group in me.groups.all()]) == ("Olga", ["operator"])
+    root = StaffMember.objects.create(username="root", is_superuser=True)
+    for address in (f"/admin/staff/staffmember/{root.pk}/change/", f"/admin/staff/staffmember/{root.pk}/password/"):
+        sent = {"password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
+        assert operator.post(address, sent).status_code == 403
+    program = StaffMember.objects.get(is_service=True)
+    assert operator.get(f"/admin/staff/staffmember/{program.pk}/password/").status_code == 403
