@@ -24,11 +24,13 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"Daybook cannot start: {error}")
-    except OperationalError:
+    except OperationalError as error:
         from django.conf import settings
 
         if settings.DAYBOOK_EMBEDDED_POSTGRES and not settings.DAYBOOK_HOME.postgres_answers():
             sys.exit("The embedded database is not running. Start it with `make run`, then repeat this command.")
+        if getattr(error.__cause__, "sqlstate", None) is None:  # the server itself said nothing
+            sys.exit(f"The database does not answer: {str(error).strip().splitlines()[0]}")
         raise
 
 

@@ -16,7 +16,7 @@ from typing import IO, Any, ClassVar, Final, cast
 import msgspec
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, connections
 from rich.console import Console
 from rich.table import Table
 
@@ -24,8 +24,8 @@ from eventstore import operations
 from eventstore.store import EventStore
 from eventstore.subscriptions import parking
 
-WIDE: Final = 200
-"""Columns of a table that is written to a file or a pipe, which has no width of its own."""
+WIDEST: Final = 100_000
+"""Columns that a table in a file or a pipe may take: as wide as what it holds, so that an id stays in one piece."""
 
 _REFUSALS: Final = (
     operations.NoSuchSubscription,
@@ -56,6 +56,7 @@ class StoreCommand(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Runs; a refusal or a database that is away becomes one line."""
         store = options.get("store") or EventStore(using=options["database"])
+        connections[store.using].ensure_connection()  # whoever runs the program knows best why there is none
         try:
             self.run(store, options)
         except _REFUSALS as refusal:
@@ -78,8 +79,11 @@ class StoreCommand(BaseCommand):
             table.add_column(column, justify="right" if column in right else "left", overflow="fold")
         for row in rows:
             table.add_row(*row)
-        width = None if self.stdout.isatty() else WIDE
-        Console(file=cast("IO[str]", self.stdout), width=width, markup=False, highlight=False).print(table)
+        console = Console(file=cast("IO[str]", self.stdout), markup=False, highlight=False)
+        if not self.stdout.isatty():
+            console.width = WIDEST
+            console.width = max(1, console.measure(table).maximum)
+        console.print(table)
 
     def print_json(self, found: object) -> None:
         """One JSON document in a line."""

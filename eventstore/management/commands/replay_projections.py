@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
@@ -59,6 +59,7 @@ class Command(BaseCommand):
         """Replays one projection after the other. Raises CommandError at the first that cannot be replayed."""
         store = EventStore(using=options["database"])
         projections = _chosen(store, options)
+        connections[store.using].ensure_connection()  # whoever runs the program knows best why there is none
         if options["dry_run"]:
             for projection in projections:
                 self.stdout.write(_described(replay.plan(projection, store=store)))

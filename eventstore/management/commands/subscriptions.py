@@ -64,7 +64,7 @@ class Command(StoreCommand):
 
     def _pause(self, store: EventStore, name: str, options: dict[str, Any]) -> str:
         count = operations.pause(name, actor=actor_of(options), reason=options["reason"], using=store.using)
-        return f"{name} is paused ({count} ranges). `subscriptions resume {name}` lets it go on."
+        return f"{name} is paused ({_ranges(count)}). `subscriptions resume {name}` lets it go on."
 
     def _resume(self, store: EventStore, name: str, options: dict[str, Any]) -> str:
         reason = options["reason"] or "by hand"
@@ -81,7 +81,7 @@ class Command(StoreCommand):
             )
         except ValueError as error:
             raise CommandError(f"{error}.".capitalize()) from error
-        return f"{name} is handled in {into} ranges now; it was {before}."
+        return f"{name} is handled in {_ranges(into)} now; it was {before}."
 
 
 def _row(part: Part, parked_keys: int, store: EventStore) -> tuple[str, ...]:
@@ -116,3 +116,7 @@ def _status(part: Part, store: EventStore) -> str:
 
 def _count(events: int) -> str:
     return f"{MOST_LAG:,} or more" if events >= MOST_LAG else f"{events:,}"
+
+
+def _ranges(count: int) -> str:
+    return "1 range" if count == 1 else f"{count} ranges"
