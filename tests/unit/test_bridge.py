@@ -1,0 +1,117 @@
+"""The bridge from ASGI to WSGI: what arrives, what leaves, and what must not get through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from config.bridge import IN_ONE_PIECE_BYTES, MOST_BODY_BYTES, Bridge, environ_of
+
+Environ = dict[str, Any]
+SCOPE = {
+    "type": "http",
+    "http_version": "1.1",
+    "method": "POST",
+    "scheme": "http",
+    "path": "/customers/Zoë",
+    "query_string": b"search=a%20b",
+    "headers": [(b"host", b"bank.example"), (b"content-type", b"text/plain"), (b"x-twice", b"1"), (b"x-twice", b"2")],
+    "client": ("192.0.2.1", 4711),
+    "server": ("127.0.0.1", 8000),
+}
+
+
+def _ask(application: Callable[..., Any], *messages: dict[str, Any]) -> list[dict[str, Any]]:
+    """All that the bridge sends for a request whose body comes in these messages."""
+    sent: list[dict[str, Any]] = []
+    waiting = list(messages) or [{"type": "http.request", "body": b""}]
+
+    async def receive() -> dict[str, Any]:
+        return waiting.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(Bridge(application, threads=1)(SCOPE, receive, send))
+    return sent
+
+
+def test_it_answers_with_status_headers_and_body_in_one_piece() -> None:
+    def application(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("201 Created", [("Location", "/x"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")])
+        return [b"made ", environ["wsgi.input"].read()]
+
+    sent = _ask(
+        application,
+        {"type": "http.request", "body": b"Ali", "more_body": True},
+        {"type": "http.request", "body": b"ce"},
+    )
+    assert sent == [
+        {
+            "type": "http.response.start",
+            "status": 201,
+            "headers": [(b"location", b"/x"), (b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")],
+        },
+        {"type": "http.response.body", "body": b"made Alice"},
+    ]
+
+
+def test_it_passes_a_long_answer_on_in_pieces_and_closes_it() -> None:
+    closed: list[bool] = []
+
+    class Long:
+        def __iter__(self) -> Iterator[bytes]:
+            yield from (b"x" * IN_ONE_PIECE_BYTES, b"y", b"z")
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def application(_environ: Environ, start_response: Callable[..., Any]) -> Any:
+        start_response("200 OK", [])
+        return Long()
+
+    sent = _ask(application)
+    assert len(sent) > 3
+    assert b"".join(message.get("body", b"") for message in sent) == b"x" * IN_ONE_PIECE_BYTES + b"yz"
+    assert [message.get("more_body", False) for message in sent[1:]] == [True] * (len(sent) - 2) + [False]
+    assert closed == [True]
+
+
+def test_it_gives_the_application_what_pep_3333_says() -> None:
+    environ = environ_of(SCOPE, b"Alice")
+    assert environ["PATH_INFO"].encode("latin-1").decode() == "/customers/Zoë"
+    assert environ["QUERY_STRING"] == "search=a%20b"
+    assert environ["HTTP_HOST"] == "bank.example"
+    assert environ["HTTP_X_TWICE"] == "1,2"
+    assert environ["CONTENT_TYPE"] == "text/plain"
+    assert environ["CONTENT_LENGTH"] == "5"
+    assert environ["REMOTE_ADDR"] == "192.0.2.1"
+
+
+def test_a_header_with_an_underscore_never_passes_for_one_with_a_hyphen() -> None:
+    scope = {**SCOPE, "headers": [(b"x_forwarded_proto", b"https")]}
+    assert "HTTP_X_FORWARDED_PROTO" not in environ_of(scope, b"")
+
+
+def test_the_length_is_that_of_the_body_whatever_the_client_said() -> None:
+    scope = {**SCOPE, "headers": [(b"content-length", b"1000000")]}
+    assert environ_of(scope, b"Alice")["CONTENT_LENGTH"] == "5"
+
+
+def _must_not_run(_environ: Environ, _start_response: Callable[..., Any]) -> Iterable[bytes]:
+    pytest.fail("the application was asked")
+
+
+def test_half_a_request_is_not_carried_out() -> None:
+    sent = _ask(
+        _must_not_run, {"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}
+    )
+    assert sent == []
+
+
+def test_a_request_larger_than_anybody_needs_is_refused() -> None:
+    piece = {"type": "http.request", "body": b"x" * (MOST_BODY_BYTES // 2 + 1), "more_body": True}
+    assert _ask(_must_not_run, piece, piece)[0]["status"] == 413

@@ -1,0 +1,234 @@
+"""The words on the pages: every code has some, amounts are taken as people write them, a transfer tells its story."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from django import forms
+
+from accounts.published.events import AccountStatus, RejectionReason
+from transfers.published.events import TransferStatus
+from views_readmodel.pages import wording
+from views_readmodel.pages.forms.fields import AmountField
+from views_readmodel.pages.story import story_of
+from views_readmodel.pages.tags import money, movement
+from views_readmodel.projections.accounts import EntryKind
+from views_readmodel.projections.transfers import StepRow
+from views_readmodel.queries import AccountView, TransferView
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("state", [*AccountStatus, *TransferStatus])
+def test_every_state_has_a_word_and_a_mark_of_its_own(state: str) -> None:
+    assert state in wording._MARKS
+    assert wording.mark_of(state).word
+
+
+def test_a_state_that_is_not_known_is_shown_as_it_is() -> None:
+    assert wording.mark_of("ON_HOLD").word == "ON HOLD"
+
+
+@pytest.mark.parametrize("kind", list(EntryKind))
+def test_every_kind_of_entry_has_a_name(kind: str) -> None:
+    assert kind in wording._ENTRY_KINDS
+
+
+@pytest.mark.parametrize("reason", list(RejectionReason))
+def test_every_reason_has_words(reason: str) -> None:
+    assert reason in wording._WHY
+
+
+def test_a_reason_that_is_not_known_is_not_hidden() -> None:
+    assert wording.why_refused("tax_hold") == "refused (tax hold)"
+
+
+@pytest.mark.parametrize(
+    ("actor", "name"), [("staff:alice", "alice"), ("service:payroll", "payroll"), ("system:accounts.saga", "Daybook")]
+)
+def test_an_actor_has_a_name_for_people(actor: str, name: str) -> None:
+    assert wording.who(actor) == name
+
+
+@pytest.mark.parametrize(
+    ("amount_minor", "currency", "shown"),
+    [
+        (150_000, "EUR", "1,500.00"),
+        (-5, "EUR", "\N{MINUS SIGN}0.05"),
+        (0, "EUR", "0.00"),
+        (1_234_567, "JPY", "1,234,567"),
+        (1_234_567, "KWD", "1,234.567"),
+    ],
+)
+def test_an_amount_is_shown_with_its_currency_s_decimals(amount_minor: int, currency: str, shown: str) -> None:
+    assert money(amount_minor, currency) == shown
+
+
+def test_a_movement_says_its_way_by_sign_and_arrow_and_carries_the_plain_amount() -> None:
+    out = movement(-15_000, "EUR")
+    assert "#out" in out
+    assert '<data value="-150.00">\N{MINUS SIGN}150.00</data>' in out
+    assert "#in" in movement(15_000, "EUR")
+
+
+@pytest.mark.parametrize(
+    ("typed", "currency", "text"),
+    [
+        ("150", "EUR", "150.00"),
+        ("150.5", "EUR", "150.50"),
+        (" 1 500.00 ", "EUR", "1500.00"),
+        ("1,500.00", "EUR", "1500.00"),
+        ("1,234,500.50", "EUR", "1234500.50"),
+        ("007", "EUR", "7.00"),
+        ("0", "EUR", "0.00"),
+        ("1500", "JPY", "1500"),
+        ("1.5", "KWD", "1.500"),
+    ],
+)
+def test_an_amount_is_taken_as_people_write_it(typed: str, currency: str, text: str) -> None:
+    field = AmountField()
+    field.currency = currency
+    assert field.clean(typed) == text
+
+
+@pytest.mark.parametrize(
+    ("typed", "currency"),
+    [
+        ("1,500", "EUR"),  # a thousand, or one and a half?
+        ("12,50", "EUR"),
+        ("1.500", "EUR"),
+        ("1,50,000.00", "EUR"),
+        ("1.5", "JPY"),
+        ("-5", "EUR"),
+        ("5 EUR", "EUR"),
+        ("\N{ARABIC-INDIC DIGIT FIVE}", "EUR"),
+        ("1e3", "EUR"),
+        ("9" * 30, "EUR"),
+    ],
+)
+def test_an_amount_that_could_mean_something_else_is_refused(typed: str, currency: str) -> None:
+    field = AmountField()
+    field.currency = currency
+    with pytest.raises(forms.ValidationError, match="Write the amount like"):
+        field.clean(typed)
+
+
+def _account(title: str, name: str) -> AccountView:
+    return AccountView(
+        account_id=uuid4(),
+        number="10000018",
+        title=title,
+        customer_id=uuid4(),
+        currency="EUR",
+        balance=0,
+        state="OPEN",
+        reference=None,
+        opened_at=NOON,
+        changed_at=NOON,
+        version=1,
+        customer_name=name,
+    )
+
+
+def _transfer(state: TransferStatus, *events: str, reason: str | None = None) -> TransferView:
+    transfer_id = UUID(int=1)
+    steps = [
+        StepRow(
+            transfer_id=transfer_id,
+            version=version,
+            event_id=uuid4(),
+            event_type=event,
+            actor="staff:alice" if version == 1 else "system:transfers.saga",
+            recorded_at=NOON + timedelta(seconds=version),
+        )
+        for version, event in enumerate(events, start=1)
+    ]
+    return TransferView(
+        transfer_id=transfer_id,
+        from_account_id=uuid4(),
+        to_account_id=uuid4(),
+        amount=15_000,
+        currency="EUR",
+        description="",
+        reference=None,
+        metadata={},
+        state=state.value,
+        failure_reason=reason,
+        initiated_by="staff:alice",
+        approved_by=None,
+        reverses=None,
+        reversed_by=None,
+        created_at=NOON,
+        execute_at=None,
+        completed_at=None,
+        from_account_version=None,
+        to_account_version=None,
+        correlation_id=uuid4(),
+        changed_at=NOON,
+        version=len(steps),
+        steps=steps,
+    )
+
+
+CREATED, DEBITED = "MoneyTransferCreated", "DebitRecorded"
+
+
+@pytest.mark.parametrize(
+    ("transfer", "steps", "sentence"),
+    [
+        (
+            _transfer(TransferStatus.INITIAL, CREATED),
+            ["done Created", "now Debiting", "to-come Credited"],
+            "150.00 EUR is about to leave Household of Alice.",
+        ),
+        (
+            _transfer(TransferStatus.DEBITED, CREATED, DEBITED),
+            ["done Created", "done Debited", "now Crediting"],
+            "150.00 EUR has left Household of Alice and is on its way.",
+        ),
+        (
+            _transfer(TransferStatus.COMPLETED, CREATED, DEBITED, "CreditRecorded"),
+            ["done Created", "done Debited", "done Credited"],
+            "150.00 EUR moved from Household of Alice to Savings of Bob.",
+        ),
+        (
+            _transfer(TransferStatus.FAILED_DUE_TO_INSUFFICIENT_FUNDS, CREATED, "FailedDebitRecorded"),
+            ["done Created", "refused Not debited"],
+            "Nothing moved: Household of Alice did not hold 150.00 EUR.",
+        ),
+        (
+            _transfer(TransferStatus.REJECTED, CREATED, "DebitRejectionRecorded", reason="account_frozen"),
+            ["done Created", "refused Not debited"],
+            "Nothing moved: Household of Alice is frozen.",
+        ),
+        (
+            _transfer(TransferStatus.REFUNDING, CREATED, DEBITED, "CreditRejectionRecorded", reason="account_closed"),
+            ["done Created", "done Debited", "refused Not credited", "now Refunding"],
+            "Savings of Bob is closed, so the 150.00 EUR is on its way back.",
+        ),
+        (
+            _transfer(
+                TransferStatus.REFUNDED,
+                CREATED,
+                DEBITED,
+                "CreditRejectionRecorded",
+                "RefundRecorded",
+                reason="account_closed",
+            ),
+            ["done Created", "done Debited", "refused Not credited", "done Refunded"],
+            "Savings of Bob is closed, so the 150.00 EUR went back to Household of Alice.",
+        ),
+    ],
+    ids=lambda value: value.state if isinstance(value, TransferView) else "",
+)
+def test_a_transfer_tells_its_story(transfer: TransferView, steps: list[str], sentence: str) -> None:
+    story = story_of(transfer, payer=_account("Household", "Alice"), payee=_account("Savings", "Bob"))
+    assert [f"{step.status} {step.name}" for step in story.steps] == steps
+    assert story.sentence == sentence
+
+
+def test_a_story_is_told_before_its_accounts_can_be_seen() -> None:
+    story = story_of(_transfer(TransferStatus.INITIAL, CREATED), payer=None, payee=None)
+    assert story.sentence == "150.00 EUR is about to leave the paying account."
