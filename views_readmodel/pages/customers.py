@@ -42,7 +42,7 @@ def customers(request: HttpRequest) -> HttpResponse:
         return queries.customers(search=search or None, after=after, limit=limit)
 
     found, older = listed(request, rows, key=lambda row: (row.created_at, row.customer_id), key_type=queries.Newest)
-    return render(request, "customers/list.html", {"customers": found, "older": older, "search": search})
+    return render(request, "accounts/customers/list.html", {"customers": found, "older": older, "search": search})
 
 
 @page(AccountsPermission.VIEW_CUSTOMERS)
@@ -63,7 +63,7 @@ def customer(request: HttpRequest, customer_id: UUID) -> HttpResponse:
         "totals": _totals(accounts),
         "posting": found.version < waited_for,
     }
-    return render(request, "customers/customer.html", context)
+    return render(request, "accounts/customers/customer.html", context)
 
 
 @page(AccountsPermission.REGISTER_CUSTOMER, methods=["GET", "HEAD", "POST"])
@@ -78,7 +78,7 @@ def register(request: HttpRequest) -> HttpResponse:
         messages.success(request, f"{form.cleaned_data['name']} is registered.")
         wait = shown(subject=queries.Subject.CUSTOMER, id=made.customer_id, version=made.version)
         return go_to(request, reverse("customer", args=[made.customer_id]) + wait)
-    return _form(request, "customers/register.html", form)
+    return _form(request, "accounts/customers/register.html", form)
 
 
 @page(AccountsPermission.CHANGE_CUSTOMER, methods=["GET", "HEAD", "POST"])
@@ -96,7 +96,7 @@ def change(request: HttpRequest, customer_id: UUID) -> HttpResponse:
         messages.success(request, f"{form.cleaned_data['name']} is changed.")
         wait = shown(subject=queries.Subject.CUSTOMER, id=customer_id, version=made.version)
         return go_to(request, reverse("customer", args=[customer_id]) + wait)
-    return _form(request, "customers/change.html", form, customer=found)
+    return _form(request, "accounts/customers/change.html", form, customer=found)
 
 
 @page(AccountsPermission.OPEN_ACCOUNT, methods=["GET", "HEAD", "POST"])
@@ -112,7 +112,7 @@ def open_account(request: HttpRequest, customer_id: UUID) -> HttpResponse:
         messages.success(request, f"Account {made.number} is open.")
         wait = shown(subject=queries.Subject.ACCOUNT, id=made.account_id, version=made.version)
         return go_to(request, reverse("account", args=[made.account_id]) + wait)
-    return _form(request, "customers/open_account.html", form, customer=found)
+    return _form(request, "accounts/customers/open_account.html", form, customer=found)
 
 
 def _form(request: HttpRequest, template: str, form: Any, **context: Any) -> HttpResponse:

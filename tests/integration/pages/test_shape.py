@@ -14,10 +14,10 @@ MOST_QUERIES = 12
 INLINE = re.compile(r"<[^>]+\s(style|on[a-z]+)\s*=|<style|<script(?![^>]*\ssrc=)|javascript:", re.IGNORECASE)
 
 
-def _addresses(bank: dict[str, UUID]) -> list[str]:
+def addresses(bank: dict[str, UUID]) -> list[str]:
     """Every page that is looked at, in one form or another."""
     payer, customer = bank["payer"], bank["customer"]
-    newest = queries.entries(account_id=payer, limit=40)
+    newest = queries.entries(account_id=payer, limit=100)
     cash = next(entry for entry in newest if entry.kind == "deposit")
     return [
         "/",
@@ -51,14 +51,14 @@ def _addresses(bank: dict[str, UUID]) -> list[str]:
 
 def test_no_page_takes_more_queries_than_it_may(supervisor: Desk, bank: dict[str, UUID]) -> None:
     taken = {}
-    for address in _addresses(bank):
+    for address in addresses(bank):
         assert supervisor.get(address).status_code == 200, address
         taken[address] = supervisor.queries
     assert max(taken.values()) <= MOST_QUERIES, taken
 
 
 def test_no_page_holds_script_or_style_of_its_own(supervisor: Desk, bank: dict[str, UUID]) -> None:
-    for address in [*_addresses(bank), "/nowhere"]:
+    for address in [*addresses(bank), "/nowhere"]:
         response = supervisor.get(address)
         assert not INLINE.search(response.content.decode()), address
         policy = response.headers["Content-Security-Policy"]
@@ -68,7 +68,7 @@ def test_no_page_holds_script_or_style_of_its_own(supervisor: Desk, bank: dict[s
 
 
 def test_nothing_that_was_shown_is_kept(supervisor: Desk, bank: dict[str, UUID]) -> None:
-    for address in _addresses(bank):
+    for address in addresses(bank):
         assert "no-store" in supervisor.get(address).headers["Cache-Control"], address
 
 
