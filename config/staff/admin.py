@@ -74,10 +74,15 @@ class StaffMemberAdmin(_UserAdmin):
     filter_horizontal = ()
     list_per_page = 50
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
     actions = None
 
     class Media:
         css = {"all": ["eventstore/admin.css"]}
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """The list, under its name."""
+        return super().changelist_view(request, {"title": "Staff", **(extra_context or {})})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StaffMember]:
         """Everybody, with their roles, and without what their password is checked against."""
