@@ -241,12 +241,19 @@ elif not _sealing_keys:
         " 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'`, and keep it safe"
     )
 
-EVENTSTORE: dict[str, Any] = {"WAKE": "eventstore.celery_wakeup.wake", "SEALING_KEYS": tuple(_sealing_keys)}
+EVENTSTORE: dict[str, Any] = {
+    "WAKE": "eventstore.celery_wakeup.wake",
+    "SEALING_KEYS": tuple(_sealing_keys),
+    "MOST_WAITING": WEB_THREADS // 2,  # the other half always serves those who do not wait
+}
 
 # --- Who signs in -------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "staff.StaffMember"
 LOGIN_URL = "log-in"
+# A session lasts as long as a log-in by API, and not past the closing of the browser: counters are shared.
+SESSION_COOKIE_AGE = env.int("TOKEN_HOURS", default=10) * 3600
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 CSRF_FAILURE_VIEW = "views_readmodel.pages.failures.form_expired"
 AUTHENTICATION_BACKENDS = ["config.staff.authentication.RoleBackend"]
 API_KEY_TTL = timedelta(days=env.int("API_KEY_DAYS", default=365))

@@ -425,7 +425,10 @@ def customers(
 
 
 def wait_for_version(*, subject: Subject, id: UUID, version: int, seconds: float = MAX_WAIT_SECONDS) -> None:
-    """Waits until the read model shows this version of the stream. Raises `NotYetVisible` when it takes longer."""
+    """Waits until the read model shows this version of the stream.
+
+    Raises `NotYetVisible` when it takes longer, or when too many wait already.
+    """
 
     def shown() -> int:
         found = _values(_VERSION_OF[subject], {"id": id})
@@ -438,7 +441,7 @@ def wait_for_version(*, subject: Subject, id: UUID, version: int, seconds: float
 def wait_for_transfer(*, transfer_id: UUID, seconds: float) -> bool:
     """Waits until the transfer is final, or waits for a person or a date, and both accounts show what it did.
 
-    Answers with False when it takes longer.
+    Answers with False when it takes longer. Raises `TooManyWaiting` when too many wait already.
     """
 
     def settled() -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
+from eventstore import inspection
 from transfers.permissions import TransfersPermission
 from transfers.published.events import TransferStatus
 from views_readmodel import counts, queries
@@ -27,6 +30,20 @@ _REFUSED: Final = (
 )
 
 
+SEES_SUBSCRIPTIONS: Final = "eventstore.view_checkpoint"
+"""The permission of those who look after Daybook itself."""
+
+
+class Machine(NamedTuple):
+    """How Daybook itself is doing."""
+
+    log: inspection.LogState
+    parked_events: int
+    parked_since: datetime | None
+    furthest_behind: inspection.Part | None
+    stopped: list[inspection.Part]  # paused by an operator, or held for a while
+
+
 class Volume(NamedTuple):
     """What moved in one currency."""
 
@@ -41,6 +58,8 @@ def today(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"day": bank_today()}
     if request.user.has_perm(TransfersPermission.VIEW_TRANSFERS):
         context |= _transfers_of_today()
+    if request.user.has_perm(SEES_SUBSCRIPTIONS):
+        context |= {"machine": _machine()}
     return render(request, "staff/today.html", context)
 
 
@@ -56,6 +75,20 @@ def _transfers_of_today() -> dict[str, Any]:
         "slow": slow,
         "newest": with_accounts(queries.transfers(limit=NEWEST)),
     }
+
+
+def _machine() -> Machine:
+    using = DEFAULT_DB_ALIAS
+    parked = inspection.count_parked(using=using).values()
+    parts = [part for part in inspection.parts(using=using) if part.status != "replaying"]
+    behind = [part for part in parts if part.lag_events]
+    return Machine(
+        log=inspection.log_state(using=using),
+        parked_events=sum(one.events for one in parked),
+        parked_since=min((one.oldest for one in parked), default=None),
+        furthest_behind=max(behind, key=lambda part: part.lag_events, default=None),
+        stopped=[part for part in parts if part.status == "paused" or part.held_reason],
+    )
 
 
 def _volumes(tallies: list[Tally]) -> list[Volume]:

@@ -79,3 +79,11 @@ def test_an_operator_is_shown_no_customer_and_no_money(bank: dict[str, UUID]) ->
     page = Desk(Role.OPERATOR).get("/").content.decode()
     assert "Newest transfers" not in page
     assert "/customers" not in page
+    assert "Parked events" in page
+
+
+def test_an_auditor_is_led_from_an_account_to_its_events(bank: dict[str, UUID]) -> None:
+    desk = Desk(Role.AUDITOR)
+    for address in (f"/accounts/{bank['payer']}", f"/transfers/{bank['transfer']}"):
+        (link,) = re.findall(r'href="(/admin/eventstore/event/st[^"]+)"', desk.get(address).content.decode())
+        assert desk.get(link).status_code == 200

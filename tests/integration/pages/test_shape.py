@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from config.staff.roles import Role
 from tests.integration.pages.desk import Desk
 from views_readmodel import queries
 
@@ -55,6 +56,13 @@ def test_no_page_takes_more_queries_than_it_may(supervisor: Desk, bank: dict[str
         assert supervisor.get(address).status_code == 200, address
         taken[address] = supervisor.queries
     assert max(taken.values()) <= MOST_QUERIES, taken
+
+
+def test_nobody_s_home_takes_more_queries_than_it_may(bank: dict[str, UUID]) -> None:
+    for role in (Role.TELLER, Role.AUDITOR, Role.OPERATOR):
+        desk = Desk(role)
+        assert desk.get("/").status_code == 200
+        assert desk.queries <= MOST_QUERIES, role
 
 
 def test_no_page_holds_script_or_style_of_its_own(supervisor: Desk, bank: dict[str, UUID]) -> None:
