@@ -73,7 +73,7 @@ class Transfers(ReadTransfers, WriteTransfers):
 
     @staticmethod
     def wait_until_settled(transfer_id: UUID, seconds: float) -> bool:
-        """Waits until the transfer needs no more waiting for, and both accounts show it."""
+        """Waits until the transfer needs no more waiting for, and both accounts show it. Raises `TooManyWaiting`."""
         return queries.wait_for_transfer(transfer_id=transfer_id, seconds=seconds)
 
 

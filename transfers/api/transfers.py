@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from accounts.published.text import MAX_DESCRIPTION_LENGTH, MAX_REFERENCE_LENGTH
 from eventstore.rest.answers import answer
 from eventstore.rest.commands import command_context
-from eventstore.rest.freshness import MAX_PREFERRED_WAIT_SECONDS, preferred_wait
+from eventstore.rest.freshness import MAX_PREFERRED_WAIT_SECONDS, TooManyWaiting, preferred_wait
 from eventstore.rest.permissions import requires
 from eventstore.rest.requests import DecimalTextField, IdField, RequestSerializer, TextField, read_body
 from eventstore.rest.schema import LOCATION, PREFER_WAIT, PREFERENCE_APPLIED
@@ -47,7 +47,10 @@ class WriteTransfers(ApiView):
     """All transfers."""
 
     wait_until_settled: Callable[[UUID, float], bool]
-    """Waits until a transfer needs no more waiting for and the read models show it. The router gives it."""
+    """Waits until a transfer needs no more waiting for and the read models show it. The router gives it.
+
+    Raises `TooManyWaiting`.
+    """
 
     @extend_schema(
         operation_id="create_transfer",
@@ -73,7 +76,8 @@ class WriteTransfers(ApiView):
         """Make a transfer.
 
         Answered with 202 as soon as it is accepted: it then comes to an end by itself. With `Prefer: wait=SECONDS` the
-        answer waits for that end, and is 200 when it came.
+        answer waits for that end, and is 200 when it came. While too many others wait, it does not, and says so by
+        leaving `Preference-Applied` out.
         """
         context = command_context(request)
         accepted = services.create_transfer(context=context, **read_body(request, CreateTransferRequest))
@@ -85,7 +89,10 @@ class WriteTransfers(ApiView):
     def _answer_when_settled(
         self, request: Request, accepted: Answered[services.AcceptedTransfer], *, seconds: int
     ) -> HttpResponse:
-        shown = self.wait_until_settled(accepted.value.transfer_id, seconds)
+        try:
+            shown = self.wait_until_settled(accepted.value.transfer_id, seconds)
+        except TooManyWaiting:  # a preference may be left unheeded; the transfer is made all the same
+            return self._answer(request, accepted, status=202)
         now = services.transfer_now(transfer_id=accepted.value.transfer_id)
         status = 200 if shown and now.state in FINAL_STATUSES else 202
         response = self._answer(request, Answered(value=now, replayed=accepted.replayed), status=status)
