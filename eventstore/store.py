@@ -141,12 +141,12 @@ class Unit:
     ) -> StreamVersion:
         """Goes on with a stream from the version that the caller has seen. Raises `StreamConflict`."""
         stream_id, base = stream_version.stream_id, stream_version.version
-        if not events:
-            return stream_version
         lock_streams([stream_id], using=self._store.using)
         before = self._store.load_many({stream_id: aggregate})[stream_id]
         if before.version != base:
             raise StreamConflict(f"expected version {base}, it is at {before.version}")
+        if not events:
+            return stream_version
         state = aggregate.fold(events, before.state)
         recorded = self._append(_number(aggregate, before, events, metadata))
         self._settle([(aggregate, base, _forwarded(before, state, recorded))])

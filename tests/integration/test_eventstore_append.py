@@ -179,6 +179,10 @@ def test_update_goes_on_from_the_version_that_was_seen_and_from_no_other(shop: S
     ahead = StreamVersion(stream_id=filled.stream_id, version=3)
     with pytest.raises(StreamConflict):
         shop.store.update(CART, ahead, [TEA], metadata=metadata)
+    for elsewhere in (opened, ahead):
+        with pytest.raises(StreamConflict):
+            shop.store.update(CART, elsewhere, [], metadata=metadata)
+    assert shop.store.update(CART, filled, [], metadata=metadata) == filled
     assert rows(COUNT, [opened.stream_id]) == [(2, 2)]
 
 
