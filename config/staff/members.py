@@ -12,6 +12,8 @@ from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
 from knox.models import AuthToken
 
 from config.staff.models import StaffMember
@@ -44,16 +46,42 @@ def create_person(*, name: str, role: Role, password: str, check_password: bool 
     return _save(member, role)
 
 
-def create_api_key(*, name: str, role: Role) -> ApiKey:
-    """Makes a program, or finds it, and gives it one more key, valid for `API_KEY_TTL`.
+def create_api_key(*, name: str, role: Role, replace: bool = False) -> ApiKey:
+    """Makes a program, or finds it, and gives it its one key, valid for `API_KEY_TTL`.
 
-    A program may have several keys, so that one can be replaced without a gap. Raises `MemberRefused`.
+    Raises `MemberRefused`, also when the program has a key that is still good, unless that is to be replaced.
     """
     with transaction.atomic():
-        known = StaffMember.objects.filter(username=name).first()
+        known = _member(name)
         member = _new_program(name, role) if known is None else _known_program(known, role)
+        if replace:
+            _keys(member).delete()
+        elif _keys(member).filter(expiry__gt=timezone.now()).exists():
+            raise MemberRefused(f"{name} has a key already: add --replace to revoke it and make a new one.")
         token, key = AuthToken.objects.create(member, expiry=settings.API_KEY_TTL)
     return ApiKey(key=key, expires_at=token.expiry)
+
+
+def revoke_api_keys(*, name: str) -> int:
+    """Revokes all keys of a program; it remains. Answers with how many. Raises `MemberRefused`."""
+    with transaction.atomic():
+        known = _member(name)
+        if known is None:
+            raise MemberRefused(f"There is no program named {name}.")
+        if not known.is_service:
+            raise MemberRefused(f"{name} is a person, who has no API key.")
+        revoked, _ = _keys(known).delete()
+    return revoked
+
+
+def _member(name: str) -> StaffMember | None:
+    """The member of that name, locked: one command at a time sees to the keys of a program."""
+    return StaffMember.objects.select_for_update().filter(username=name).first()
+
+
+def _keys(member: StaffMember) -> QuerySet[AuthToken]:
+    found: QuerySet[AuthToken] = AuthToken.objects.filter(user=member)
+    return found
 
 
 def _new_program(name: str, role: Role) -> StaffMember:

@@ -42,9 +42,9 @@ def _create_staff(monkeypatch: pytest.MonkeyPatch, name: str, password: str, rol
     return out.getvalue()
 
 
-def _create_key(name: str, role: str = "service") -> tuple[str, str]:
+def _create_key(name: str, role: str | None = "service", **options: bool) -> tuple[str, str]:
     out, err = io.StringIO(), io.StringIO()
-    call_command("create_api_key", name, role=role, stdout=out, stderr=err)
+    call_command("create_api_key", name, role=role, stdout=out, stderr=err, **options)
     return out.getvalue().strip(), err.getvalue()
 
 
@@ -170,9 +170,39 @@ def test_the_command_makes_a_program_and_shows_its_key_once(anybody: APIClient) 
     assert member.actor == f"service:{name}"
     assert not member.has_usable_password()
     assert not AuthToken.objects.filter(digest=key).exists()
-    second, _ = _create_key(name)
-    assert second != key
+
+
+def test_the_command_gives_a_program_no_second_key_unless_it_replaces_the_first(anybody: APIClient) -> None:
+    name = f"payroll-{new_id()}"
+    first, _ = _create_key(name)
+    with pytest.raises(CommandError, match=f"{name} has a key already: add --replace"):
+        _create_key(name)
+    assert _status_with(anybody, first) == 200
+    second, _ = _create_key(name, replace=True)
+    assert (_status_with(anybody, first), _status_with(anybody, second)) == (401, 200)
     assert StaffMember.objects.filter(username=name).count() == 1
+    AuthToken.objects.filter(user__username=name).update(expiry=timezone.now())
+    third, _ = _create_key(name)  # what has expired is in nobody's way
+    assert _status_with(anybody, third) == 200
+
+
+def test_the_command_revokes_the_key_of_a_program(anybody: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, person = f"payroll-{new_id()}", f"gina-{new_id()}"
+    key, _ = _create_key(name)
+    assert _create_key(name, role=None, revoke=True) == ("", f"{name} had 1 key; now it has none.\n")
+    assert _status_with(anybody, key) == 401
+    assert _status_with(anybody, _create_key(name)[0]) == 200
+    _create_staff(monkeypatch, person, PASSWORD)
+    for other, said in ((person, "is a person"), (f"nobody-{new_id()}", "There is no program")):
+        with pytest.raises(CommandError, match=said):
+            _create_key(other, role=None, revoke=True)
+    with pytest.raises(CommandError, match="--role"):
+        _create_key(name, role=None)
+
+
+def _status_with(client: APIClient, key: str) -> int:
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {key}")
+    return int(client.get(f"{API}/accounts").status_code)
 
 
 def test_the_command_keeps_people_and_programs_apart(committed_db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
