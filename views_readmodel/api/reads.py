@@ -78,9 +78,11 @@ class ReadCustomers(ApiView):
     def get(self, request: Request) -> HttpResponse:
         """List customers, newest first."""
         asked = read_query(request, CustomersQuery)
-        limit, after = asked.pop("limit"), decode_cursor(asked.pop("cursor", None), NewestKey)
+        limit, after = asked.pop("limit"), decode_cursor(asked.pop("cursor", None), NewestKey, list_name="customers")
         rows = queries.customers(**asked, after=after, limit=limit + 1)
-        page, cursor = page_of(rows, limit=limit, key=lambda row: (row.created_at, row.customer_id))
+        page, cursor = page_of(
+            rows, limit=limit, key=lambda row: (row.created_at, row.customer_id), list_name="customers"
+        )
         return document(request, CustomerPage(data=list(map(customer_document, page)), next_cursor=cursor))
 
 
@@ -117,9 +119,9 @@ class ReadAccounts(ApiView):
     def get(self, request: Request) -> HttpResponse:
         """List accounts, newest first."""
         asked = read_query(request, AccountsQuery)
-        limit, after = asked.pop("limit"), decode_cursor(asked.pop("cursor", None), NewestKey)
+        limit, after = asked.pop("limit"), decode_cursor(asked.pop("cursor", None), NewestKey, list_name="accounts")
         rows = queries.accounts(**asked, after=after, limit=limit + 1)
-        page, cursor = page_of(rows, limit=limit, key=lambda row: (row.opened_at, row.account_id))
+        page, cursor = page_of(rows, limit=limit, key=lambda row: (row.opened_at, row.account_id), list_name="accounts")
         return document(request, AccountPage(data=list(map(account_document, page)), next_cursor=cursor))
 
 
@@ -166,12 +168,13 @@ class ReadEntries(ApiView):
     def get(self, request: Request, account_id: UUID) -> HttpResponse:
         """List the lines of an account's statement, newest first."""
         asked = read_query(request, EntriesQuery)
-        after = decode_cursor(asked.pop("cursor", None), VersionKey)
+        list_name = f"entries of {account_id}"
+        after = decode_cursor(asked.pop("cursor", None), VersionKey, list_name=list_name)
         account = _visible_account(account_id, asked)
         limit = asked.pop("limit")
         asked.pop("min_version", None)
         rows = queries.entries(account_id=account_id, **asked, after=after, limit=limit + 1)
-        page, cursor = page_of(rows, limit=limit, key=lambda row: row.version)
+        page, cursor = page_of(rows, limit=limit, key=lambda row: row.version, list_name=list_name)
         lines = [entry_document(row, currency=account.currency) for row in page]
         return document(request, EntryPage(data=lines, next_cursor=cursor), version=account.version)
 
@@ -188,9 +191,11 @@ class ReadTransfers(ApiView):
     def get(self, request: Request) -> HttpResponse:
         """List transfers, newest first, without their steps."""
         asked = read_query(request, TransfersQuery)
-        limit, after = asked.pop("limit"), decode_cursor(asked.pop("cursor", None), NewestKey)
+        limit, after = asked.pop("limit"), decode_cursor(asked.pop("cursor", None), NewestKey, list_name="transfers")
         rows = queries.transfers(**asked, after=after, limit=limit + 1)
-        page, cursor = page_of(rows, limit=limit, key=lambda row: (row.created_at, row.transfer_id))
+        page, cursor = page_of(
+            rows, limit=limit, key=lambda row: (row.created_at, row.transfer_id), list_name="transfers"
+        )
         return document(request, TransferPage(data=list(map(transfer_document, page)), next_cursor=cursor))
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Annotated, Any, Final, TypeVar
-from urllib.parse import urlencode
 
 import msgspec
 from django.contrib.auth.views import redirect_to_login
@@ -78,10 +77,9 @@ def _guard(request: HttpRequest, permission: str) -> HttpResponseBase | None:
 
 
 def ask_to_sign_in(request: HttpRequest) -> HttpResponseBase:
-    """To the log-in and back; a fragment that htmx asked for must not show the log-in inside the page."""
+    """To the log-in and back. What htmx asked for is refused instead: the page stays, and with it what was typed."""
     if request.htmx:  # type: ignore[attr-defined]
-        back = request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
-        return HttpResponseClientRedirect(f"{reverse('log-in')}?{urlencode({'next': back})}")
+        return HttpResponse(status=401)
     return redirect_to_login(request.get_full_path(), reverse("log-in"))
 
 

@@ -41,11 +41,13 @@ def test_each_address_asks_a_stranger_to_sign_in(pattern: URLPattern, committed_
     assert response.headers["Location"].startswith("/log-in?next=/")
 
 
-def test_a_fragment_that_a_stranger_asks_for_sends_the_whole_page_to_the_log_in(committed_db: Database) -> None:
-    response = Client().get(
-        "/transfers", headers={"HX-Request": "true", "HX-Current-URL": "http://testserver/transfers"}
-    )
-    assert response.headers["HX-Redirect"] == "/log-in?next=%2Ftransfers"
+def test_a_fragment_that_a_stranger_asks_for_is_refused_and_leaves_the_page_alone(committed_db: Database) -> None:
+    for response in (
+        Client().get("/transfers", headers={"HX-Request": "true"}),
+        Client().post("/customers/register", {"name": "Alice"}, headers={"HX-Request": "true"}),
+    ):
+        assert response.status_code == 401
+        assert response.content == b""
 
 
 @pytest.mark.parametrize(

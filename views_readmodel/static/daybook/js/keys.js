@@ -1,12 +1,18 @@
-// The keyboard: shortcuts that work wherever nobody is typing. They are listed under "?".
+// The keyboard: shortcuts that work wherever nobody is typing. They are listed under "?", and who speaks to the computer
+// instead of typing can turn the single keys off there.
 
 import { open } from "./dialogs.js";
 
 const PLACES = { t: "/", c: "/customers", a: "/accounts" };
+const OFF = "single-keys-off";
 let going = 0;
 
 function typing(element) {
   return element.closest?.("input, select, textarea, [contenteditable]");
+}
+
+function isOff() {
+  return localStorage.getItem(OFF) === "yes";
 }
 
 document.addEventListener("keydown", (event) => {
@@ -14,15 +20,21 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     return;
   }
-  if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+  if (isOff() || event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
   if (document.querySelector("dialog[open]")) return;
   const went = Date.now() - going < 1500 && PLACES[event.key];
   going = event.key === "g" ? Date.now() : 0;
   if (went) location.assign(went);
   else if (event.key === "/") open("find") && event.preventDefault();
   else if (event.key === "?") open("keys");
-  else if (event.key === "n" && document.querySelector('[data-new-transfer]')) location.assign("/transfers/new");
+  else if (event.key === "n" && document.querySelector("[data-new-transfer]")) location.assign("/transfers/new");
 });
+
+const choice = document.querySelector("[data-single-keys]");
+if (choice) {
+  choice.checked = !isOff();
+  choice.addEventListener("change", () => localStorage.setItem(OFF, choice.checked ? "no" : "yes"));
+}
 
 // A closed menu for whoever presses Escape or looks elsewhere.
 document.addEventListener("keydown", (event) => {

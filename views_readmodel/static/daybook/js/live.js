@@ -3,9 +3,12 @@
 // for all of them (browsers allow few connections to one host); without a stream, pages ask every few seconds.
 
 const QUIET_SECONDS = 12; // the server says something every five
+const ERROR_SECONDS = 4; // a stream ends now and then, and begins again within a second or two
 const POLL_SECONDS = 5;
 const KEPT_SECONDS = 10; // how long changes are kept for a tab that is just being opened
-const PAUSE_MILLISECONDS = 800; // between two refreshes of one element
+const PAUSE_MILLISECONDS = 800; // between two refreshes of one element, at least
+const PAUSE_FOR_ALL_MILLISECONDS = 2500; // the same, of one that shows whatever is newest
+const SHARE = 8; // an element spends at most one part in so many of its time being refreshed
 
 const WORDS = { live: "Live, ", polling: "Asking every 5 s, ", away: "Not reachable since " };
 
@@ -14,35 +17,32 @@ const address = mark?.dataset.stream;
 
 const channel = address && "BroadcastChannel" in self ? new BroadcastChannel("daybook-live") : null;
 let source = null;
-let kept = [];
-let heardAt = 0;
+let kept = []; // what the leading tab has passed on lately
+let heardAt = Date.now();
 let freshAt = Date.now();
-let leading = false;
 
 // --- The mark ---------------------------------------------------------------------------------------------------
 
-function clock(at) {
-  return new Date(at).toLocaleTimeString("en-GB");
-}
-
 function show(state) {
-  if (mark.dataset.state === state && state !== "live") return;
   mark.dataset.state = state;
   mark.querySelector(".live-word").textContent = WORDS[state];
-  mark.querySelector("time").textContent = clock(freshAt);
+  mark.querySelector("time").textContent = new Date(freshAt).toLocaleTimeString("en-GB");
 }
 
-function fresh() {
+function fresh(state) {
   freshAt = Date.now();
-  mark.querySelector("time").textContent = clock(freshAt);
+  show(state);
 }
 
 // --- Refreshing -------------------------------------------------------------------------------------------------
 
+// What an element shows is said as "account:ID@7": that account at version 7; or "transfer:*", whatever is newest.
 function concerned(element, changes) {
-  const shown = element.dataset.live.split(" ").filter(Boolean);
   if (changes === null) return true;
-  return changes.some(([type, id]) => shown.includes(`${type}:${id}`) || shown.includes(`${type}:*`));
+  const shown = new Map(element.dataset.live.split(" ").map((one) => one.split("@")));
+  return changes.some(
+    ([type, id, version]) => shown.has(`${type}:*`) || version > Number(shown.get(`${type}:${id}`) ?? Infinity),
+  );
 }
 
 function inUse(element) {
@@ -50,14 +50,22 @@ function inUse(element) {
   return document.hidden || (element.contains(active) && active.matches("input, select, textarea"));
 }
 
+function wait(element) {
+  const pause = element.dataset.live.includes("*") ? PAUSE_FOR_ALL_MILLISECONDS : PAUSE_MILLISECONDS;
+  const took = Number(element.dataset.took ?? 0);
+  return Number(element.dataset.refreshed ?? 0) + Math.max(pause, took * SHARE) - Date.now();
+}
+
 function refresh(element) {
   if (element.dataset.waits) return;
-  const wait = Number(element.dataset.refreshed ?? 0) + PAUSE_MILLISECONDS - Date.now();
-  if (wait > 0 || inUse(element)) {
+  const milliseconds = wait(element);
+  if (milliseconds > 0 || inUse(element)) {
     element.dataset.waits = "yes";
-    if (wait > 0) setTimeout(() => again(element), wait);
+    if (milliseconds > 0) setTimeout(() => again(element), milliseconds);
     return;
   }
+  element.dataset.waits = "yes"; // until it is replaced, or its request has failed
+  asked.set(element.id, Date.now());
   htmx.trigger(element, "changed");
 }
 
@@ -70,9 +78,18 @@ function refreshAll(changes) {
   for (const element of document.querySelectorAll("[data-live]")) if (concerned(element, changes)) refresh(element);
 }
 
+const asked = new Map(); // when each element asked for itself, by its id
+
+document.addEventListener("htmx:afterRequest", (event) => {
+  const element = event.detail.elt;
+  if (element.matches?.("[data-live]") && !event.detail.successful) delete element.dataset.waits;
+});
+
 for (const event of ["visibilitychange", "focusout"]) {
   document.addEventListener(event, () =>
-    setTimeout(() => document.querySelectorAll("[data-live][data-waits]").forEach(again), 0),
+    setTimeout(() => {
+      for (const element of document.querySelectorAll("[data-live][data-waits]")) if (!asked.has(element.id)) again(element);
+    }, 0),
   );
 }
 
@@ -80,32 +97,43 @@ for (const event of ["visibilitychange", "focusout"]) {
 let focused = null;
 document.addEventListener("htmx:beforeSwap", (event) => {
   const active = document.activeElement;
-  focused = event.target.contains?.(active) ? (active.getAttribute("href") ?? null) : null;
+  focused = event.target.contains?.(active) ? active.getAttribute("href") : null;
+});
+document.addEventListener("htmx:afterSwap", () => {
+  if (focused) document.querySelector(`[data-live] a[href="${CSS.escape(focused)}"]`)?.focus();
+  focused = null;
 });
 document.addEventListener("htmx:afterSettle", (event) => {
   const element = event.target.id ? document.getElementById(event.target.id) : null;
-  if (!element?.matches("[data-live], #transfer")) return;
+  if (!asked.has(element?.id)) return;
   element.dataset.refreshed = String(Date.now());
-  fresh();
-  if (focused) element.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
+  element.dataset.took = String(Date.now() - asked.get(element.id));
+  asked.delete(element.id);
+  fresh(mark.dataset.state === "away" ? "polling" : mark.dataset.state);
   const told = element.querySelector("[data-announce]")?.textContent.trim();
   const announcer = document.getElementById("announcer");
-  if (told && announcer && announcer.textContent !== told) announcer.textContent = told;
+  if (told && announcer.textContent !== told) announcer.textContent = told;
 });
+document.addEventListener("htmx:sendError", (event) => {
+  asked.delete(event.detail.elt.id);
+  show("away");
+});
+document.addEventListener("htmx:responseError", (event) => asked.delete(event.detail.elt.id));
 
 // --- Listening --------------------------------------------------------------------------------------------------
 
 function hear(message) {
-  heardAt = Date.now();
   if (message.kind === "ask") {
-    if (leading && heardAt) tell({ kind: "changes", changes: kept.flatMap((one) => one.changes ?? []) });
+    if (source && kept.length) tell({ kind: "changes", changes: together() });
     return;
   }
-  if (message.kind === "changes") {
-    if (message.changes === null || message.changes.length) refreshAll(message.changes);
-  }
-  freshAt = heardAt;
-  show("live");
+  heardAt = Date.now();
+  fresh("live");
+  if (message.kind === "changes") refreshAll(message.changes);
+}
+
+function together() {
+  return kept.some((one) => one.changes === null) ? null : kept.flatMap((one) => one.changes);
 }
 
 function tell(message) {
@@ -113,37 +141,27 @@ function tell(message) {
 }
 
 function lead() {
-  leading = true;
   source = new EventSource(address);
   const pass = (kind) => (event) => {
-    const message = { kind, changes: event.data ? JSON.parse(event.data).changes : [] };
+    const message = { kind, changes: kind === "changes" ? JSON.parse(event.data).changes : [] };
     kept = kept.filter((one) => Date.now() - one.at < KEPT_SECONDS * 1000);
     if (kind === "changes") kept.push({ at: Date.now(), changes: message.changes });
     hear(message);
     tell(message);
   };
-  // A stream ends now and then, and begins again within a second or two; after that it is trouble.
-  source.addEventListener("error", () => {
-    heardAt = Math.min(heardAt, Date.now() - (QUIET_SECONDS - 4) * 1000);
-  });
   source.addEventListener("changes", pass("changes"));
   source.addEventListener("tick", pass("tick"));
+  source.addEventListener("error", () => {
+    heardAt = Math.min(heardAt, Date.now() - (QUIET_SECONDS - ERROR_SECONDS) * 1000);
+  });
 }
 
 function poll() {
   if (Date.now() - heardAt < QUIET_SECONDS * 1000) return;
-  if (leading && source.readyState === EventSource.CLOSED) {
-    source.close();
-    lead(); // the browser has given up; we have not
-  }
+  if (source?.readyState === EventSource.CLOSED) lead(); // the browser has given up; we have not
   if (mark.dataset.state !== "away") show("polling");
-  if (!document.hidden) refreshAll(null);
+  refreshAll(null);
 }
-
-document.addEventListener("htmx:sendError", () => show("away"));
-document.addEventListener("htmx:afterOnLoad", () => {
-  if (mark?.dataset.state === "away") show("polling");
-});
 
 if (address) {
   if (channel) channel.onmessage = (event) => hear(event.data);
@@ -151,6 +169,5 @@ if (address) {
   if (channel && navigator.locks) navigator.locks.request("daybook-live", () => (lead(), new Promise(() => {})));
   else lead();
   tell({ kind: "ask" });
-  heardAt = Date.now();
   setInterval(poll, POLL_SECONDS * 1000);
 }
