@@ -6,24 +6,48 @@ Redis carries wake-ups, Postgres the truth: any of these may be lost, doubled or
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
+import structlog
 from celery import shared_task
+from celery.signals import worker_ready
 
 from eventstore.celery_wakeup import DISPATCH_TASK, clear_mark
 from eventstore.dispatch import drain
+from eventstore.failures import is_passing
 from eventstore.store import EventStore
 from eventstore.wakeup import wake
+
+_log = structlog.get_logger(__name__)
 
 
 @shared_task(name=DISPATCH_TASK, ignore_result=True)
 def dispatch(*, using: str = "default") -> None:
     """Dispatches what was committed, and wakes again when there is more than one turn's worth."""
     clear_mark(using)
-    if not drain(store=EventStore(using=using), on_more=partial(wake, using)):
+    if not _drain(using):
         wake(using)
 
 
 @shared_task(name="eventstore.sweep", ignore_result=True)
 def sweep(*, using: str = "default") -> None:
     """Finds what a lost wake-up left. Sent by beat every second or so; several are harmless."""
-    drain(store=EventStore(using=using), on_more=partial(wake, using))
+    _drain(using)
+
+
+@worker_ready.connect(dispatch_uid="eventstore.wake_at_start")
+def wake_at_start(**_: Any) -> None:
+    """Has a worker that has just started look at once: the mark of one that was killed keeps commits from waking."""
+    clear_mark("default")
+    wake("default")
+
+
+def _drain(using: str) -> bool:
+    """Drains; answers whether it need not be tried again at once. What passes by itself is left to the next sweep."""
+    try:
+        return drain(store=EventStore(using=using), on_more=partial(wake, using))
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        _log.warning("eventstore.not_dispatched", reason=str(error).partition("\n")[0])
+        return True

@@ -17,9 +17,11 @@ import kombu.pools
 import pytest
 import redis
 from celery import current_app
+from celery.signals import worker_ready
 from django.core.cache import cache
-from django.db import transaction
+from django.db import OperationalError, transaction
 from pytest_django import Settings
+from structlog.testing import capture_logs
 
 from accounts.domain.customer import CUSTOMER, RegisterCustomer
 from config import processes
@@ -232,6 +234,40 @@ def test_a_task_calls_for_help_when_there_is_more_than_a_batch(broker: Broker, m
     before = broker.messages()
     tasks.sweep(using="default")
     assert broker.messages() - before == 1
+
+
+def test_a_worker_that_starts_is_woken_whatever_the_mark_of_a_killed_one_says(broker: Broker) -> None:
+    cache.set("eventstore:woken:default", 1, timeout=MARK_SECONDS)
+    worker_ready.send(sender=None)
+    assert broker.messages() == 1
+
+
+@pytest.mark.parametrize("task", [tasks.dispatch, tasks.sweep])
+def test_a_task_says_in_one_line_that_the_database_is_away(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, task: Callable[..., None]
+) -> None:
+    def lose_the_connection(**_: Any) -> bool:
+        raise OperationalError("the connection is closed\nand more about it")
+
+    monkeypatch.setattr(tasks, "drain", lose_the_connection)
+    with capture_logs() as logged:
+        task(using="default")
+    assert [(line["event"], line["reason"]) for line in logged] == [
+        ("eventstore.not_dispatched", "the connection is closed")
+    ]
+    assert broker.messages() == 0
+
+
+@pytest.mark.parametrize("task", [tasks.dispatch, tasks.sweep])
+def test_a_task_does_not_hide_an_error_of_the_program(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, task: Callable[..., None]
+) -> None:
+    def fail(**_: Any) -> bool:
+        raise ArithmeticError
+
+    monkeypatch.setattr(tasks, "drain", fail)
+    with pytest.raises(ArithmeticError):
+        task(using="default")
 
 
 # --- When Redis is away -------------------------------------------------------------------------------------
