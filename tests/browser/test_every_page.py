@@ -132,5 +132,6 @@ def test_an_operator_has_a_home_of_their_own(open_as: Open) -> None:
     expect(page.get_by_role("heading", name="Daybook itself")).to_be_visible()
     assert _grave_findings(page) == []
     keep_picture(page, "today-as-operator-light-1280")
+    expect(page.get_by_role("link", name="Find")).to_have_count(0)  # nothing that it would find is theirs to see
     page.get_by_role("link", name="Admin", exact=True).first.click()
     expect(page).to_have_url(re.compile("/admin/$"))

@@ -22,9 +22,9 @@ document.addEventListener("keydown", (event) => {
   }
   if (isOff() || event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
   if (document.querySelector("dialog[open]")) return;
-  const went = Date.now() - going < 1500 && PLACES[event.key];
+  const place = Date.now() - going < 1500 && PLACES[event.key];
   going = event.key === "g" ? Date.now() : 0;
-  if (went) location.assign(went);
+  if (place && document.querySelector(`.nav a[href="${place}"]`)) location.assign(place);
   else if (event.key === "/") open("find") && event.preventDefault();
   else if (event.key === "?") open("keys");
   else if (event.key === "n" && document.querySelector("[data-new-transfer]")) location.assign("/transfers/new");

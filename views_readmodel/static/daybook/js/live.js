@@ -23,7 +23,9 @@ let freshAt = Date.now();
 
 // --- The mark ---------------------------------------------------------------------------------------------------
 
+// Only what keeps itself true is called live; anything else is as of when it was made.
 function show(state) {
+  if (!document.querySelector("[data-live], [hx-trigger^=every]")) return;
   mark.dataset.state = state;
   mark.querySelector(".live-word").textContent = WORDS[state];
   mark.querySelector("time").textContent = new Date(freshAt).toLocaleTimeString("en-GB");
