@@ -5,12 +5,15 @@ the `CELERY_` ones of `config.settings`.
 """
 
 import os
+import sys
 import warnings
 from typing import Any
 
 from celery import Celery
-from celery.signals import task_prerun
+from celery.signals import beat_init, task_prerun, worker_ready
 from django.db import close_old_connections
+
+from config.processes import READY_VARIABLE
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -39,3 +42,13 @@ def drop_dead_connections(**_: Any) -> None:
     a killed backend would fail.
     """
     close_old_connections()
+
+
+@worker_ready.connect(dispatch_uid="config.say_worker_is_ready")  # type: ignore[untyped-decorator]
+@beat_init.connect(dispatch_uid="config.say_beat_is_ready")  # type: ignore[untyped-decorator]
+def say_ready(**_: Any) -> None:
+    """Tell who watches this process, if anybody asked, that it works from now on."""
+    line = os.environ.get(READY_VARIABLE)
+    if line and sys.__stdout__ is not None:  # what Celery has put in its place writes to the log
+        sys.__stdout__.write(f"{line}\n")
+        sys.__stdout__.flush()

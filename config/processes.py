@@ -2,7 +2,7 @@
 
 Invariants: a child leads a session and process group of its own, so that a terminal's Ctrl-C reaches the parent alone
 and what the child started can be found again; on Linux it is told to stop when its parent dies, however that happens.
-Imported by `config.embedded` and `config.up`, and by tests that start real processes.
+Imported by `config.embedded`, `config.up`, `config.celery` (one name), and by tests that start real processes.
 """
 
 import ctypes
@@ -19,6 +19,8 @@ from typing import IO, Any
 from config.embedded.home import ServiceUser
 
 PR_SET_PDEATHSIG = 1
+# Names the line that a child is to print, on its own, once it does its work.
+READY_VARIABLE = "DAYBOOK_READY_LINE"
 POLL_SECONDS = 0.02
 
 

@@ -37,10 +37,24 @@ class Terminal:
 
 
 class LineReader:
-    """Turns what a pipe holds into whole lines on the terminal, without those that match `chatter`."""
+    """Turns what a pipe holds into whole lines on the terminal, without those that match `chatter`.
 
-    def __init__(self, *, name: str, descriptor: int, terminal: Terminal, chatter: re.Pattern[str] | None) -> None:
+    The line that says that its writer is ready (if there is such a line) is noted, and not passed on either.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        descriptor: int,
+        terminal: Terminal,
+        chatter: re.Pattern[str] | None,
+        ready_line: str | None = None,
+    ) -> None:
         os.set_blocking(descriptor, False)
+        self.last_line = ""  # of those that were passed on and hold anything
+        self.said_ready = ready_line is None
+        self._ready_line = ready_line
         self._name = name
         self._descriptor = descriptor
         self._terminal = terminal
@@ -71,5 +85,9 @@ class LineReader:
 
     def _pass_on(self, line: bytes) -> None:
         text = line.decode(errors="replace").rstrip("\r")
+        if self._ready_line is not None and text == self._ready_line:
+            self.said_ready = True
+            return
         if self._chatter is None or not self._chatter.search(text):
             self._terminal.line(self._name, text)
+            self.last_line = text.strip() or self.last_line

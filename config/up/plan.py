@@ -13,11 +13,15 @@ from enum import IntEnum
 from urllib.parse import urlsplit
 
 from config.embedded.home import ServiceUser
+from config.processes import READY_VARIABLE
 
 FIRST_RESTART_SECONDS = 0.5
 LONGEST_RESTART_SECONDS = 30.0
 # A service that ran this long before it died starts again with the shortest delay.
-STEADY_SECONDS = 30.0
+STEADY_SECONDS = 10.0
+# So many quick deaths in a row mean that it does not start at all, and that its last words are worth repeating.
+HOPELESS_FAILURES = 3
+READY_LINE = "ready-to-work"
 # Their sum, with a moment for each kill, stays below the ten seconds that a stop may take.
 STOP_SECONDS = {"web": 2.5, "workers": 4.0, "servers": 3.0}
 
@@ -59,6 +63,7 @@ class Service:
     stop_signal: int = signal.SIGTERM
     user: ServiceUser | None = None
     chatter: re.Pattern[str] | None = None  # lines of every good day, which are not passed on
+    ready_line: str | None = None  # what it says once it does its work; None: it is ready when it runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +113,10 @@ def worker_service(*, options: Options) -> Service:
             **options.environment,
             "REMAP_SIGTERM": "SIGQUIT",
             "WORKER_SOFT_SHUTDOWN_SECONDS": str(STOP_SECONDS["workers"] - 1),
+            READY_VARIABLE: READY_LINE,
         },
         chatter=CELERY_CHATTER,
+        ready_line=READY_LINE,
     )
 
 
@@ -125,8 +132,9 @@ def beat_service(*, options: Options) -> Service:
         argv=argv,
         stage=Stage.WORK,
         stop_seconds=STOP_SECONDS["workers"],
-        environment=options.environment,
+        environment={**options.environment, READY_VARIABLE: READY_LINE},
         chatter=CELERY_CHATTER,
+        ready_line=READY_LINE,
     )
 
 
@@ -175,6 +183,13 @@ def restart_delay_seconds(*, failures: int) -> float:
 def failures_after(*, failures: int, ran_seconds: float) -> int:
     """How many quick deaths in a row there are now, after one more death."""
     return 1 if ran_seconds >= STEADY_SECONDS else failures + 1
+
+
+def describe_death(*, name: str, code: int, failures: int, delay_seconds: float, last_line: str) -> str:
+    """What to say about a child that ended by itself; from the third quick death on with its last words."""
+    often = f", {failures} times in a row" if failures >= HOPELESS_FAILURES else ""
+    words = f" (its last line: {last_line})" if often and last_line else ""
+    return f"{name} {describe_exit(code=code)}{often}; it starts again in {delay_seconds:g} s{words}"
 
 
 def describe_exit(*, code: int) -> str:

@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 from django.conf import settings
@@ -22,8 +23,10 @@ from config.up.folder import FolderInUse, FolderUnusable, hold_folder, make_data
 from config.up.output import Terminal
 from config.up.supervisor import Supervisor
 
-WEB_START_SECONDS = 60.0
-PROBE_SECONDS = 2.0
+READY_SECONDS = 60.0
+READY = "ready"
+PROBE_SECONDS = 5.0  # above what the checks behind the answer may take
+PROBE_BYTES = 500
 DEMO_CUSTOMERS = "12"
 DEMO_TRANSFERS = "60"
 
@@ -70,14 +73,35 @@ def _serve(*, supervisor: Supervisor, terminal: Terminal, data_dir: Path, demo: 
     supervisor.start(plan.worker_service(options=options))
     supervisor.start(plan.beat_service(options=options))
     address = plan.displayed_address(public_url=settings.PUBLIC_URL, port=settings.PORT)
-    if not supervisor.wait_for(lambda: _answers(port=settings.PORT), timeout_seconds=WEB_START_SECONDS):
-        raise CannotStart(f"The web server did not answer within {WEB_START_SECONDS:.0f} s; its lines above say why")
+    _wait_until_ready(supervisor=supervisor)
     terminal.line("up", f"Daybook is ready at {address}  (API: {address}/api/v1/docs)  Ctrl-C stops it")
     if demo:
         load = ("load_demo", "--if-empty", "--customers", DEMO_CUSTOMERS, "--transfers", DEMO_TRANSFERS)
         supervisor.run_once(plan.command_service(options=options, name="demo", arguments=load))
     while True:
         supervisor.watch()
+
+
+def _wait_until_ready(*, supervisor: Supervisor) -> None:
+    """Wait until every child works and the web server finds all in order. Raises CannotStart, with what is not."""
+    answer = "nothing"
+
+    def settled() -> bool:
+        nonlocal answer
+        if supervisor.hopeless():
+            return True
+        if supervisor.not_working():
+            return False
+        answer = _readiness(port=settings.PORT)
+        return answer == READY
+
+    in_time = supervisor.wait_for(settled, timeout_seconds=READY_SECONDS)
+    if reason := supervisor.hopeless():
+        raise CannotStart(f"Daybook cannot start: {reason}")
+    if not in_time:
+        missing = ", ".join(supervisor.not_working())
+        reason = f"{missing} did not get ready" if missing else f"/health/ready answers {answer}"
+        raise CannotStart(f"Daybook was not ready within {READY_SECONDS:.0f} s: {reason}; the lines above say why")
 
 
 def _start_servers(*, supervisor: Supervisor, home: Home, terminal: Terminal) -> None:
@@ -156,17 +180,28 @@ def _check_port(*, port: int) -> None:
             ) from error
 
 
-def _answers(*, port: int) -> bool:
-    """Whether the web server answers, whatever it says: which hosts it accepts is its own affair."""
+def _readiness(*, port: int) -> str:
+    """What the web server says to /health/ready: READY when all is in order, else the answer in a few words."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PROBE_SECONDS)
     try:
-        connection.request("GET", "/health/live")
-        connection.getresponse()
+        connection.request("GET", "/health/ready", headers={"Host": _own_host()})
+        answer = connection.getresponse()
+        body = answer.read(PROBE_BYTES).decode(errors="replace").strip()
     except (OSError, http.client.HTTPException):
-        return False
+        return "nothing"
     finally:
         connection.close()
-    return True
+    if answer.status == HTTPStatus.OK:
+        return READY
+    if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return f"{answer.status} {body}"
+    return str(answer.status)
+
+
+def _own_host() -> str:
+    """A host that the web server accepts; which ones is the operator's choice."""
+    named = [host.removeprefix(".") for host in settings.ALLOWED_HOSTS if host != "*"]
+    return named[0] if named else "127.0.0.1"
 
 
 @contextmanager

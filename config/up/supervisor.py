@@ -16,7 +16,14 @@ from typing import IO, cast
 
 from config import processes
 from config.up.output import LineReader, Terminal
-from config.up.plan import Service, Stage, describe_exit, failures_after, restart_delay_seconds
+from config.up.plan import (
+    HOPELESS_FAILURES,
+    Service,
+    Stage,
+    describe_death,
+    failures_after,
+    restart_delay_seconds,
+)
 
 WATCH_SECONDS = 0.1
 STOPPING_WATCH_SECONDS = 0.02
@@ -35,6 +42,18 @@ class Child:
     started_at: float = 0.0  # monotonic seconds
     failures: int = 0
     restart_at: float = 0.0  # monotonic seconds
+    reader: LineReader | None = None  # of what that process says
+
+    @property
+    def last_line(self) -> str:
+        """The last that it said, dead or alive."""
+        return self.reader.last_line if self.reader is not None else ""
+
+    @property
+    def is_working(self) -> bool:
+        """Whether its process runs just now, and has said that it is ready if it is one that says so."""
+        running = self.process is not None and self.process.poll() is None
+        return running and (self.reader is None or self.reader.said_ready)
 
 
 class Supervisor:
@@ -57,12 +76,24 @@ class Supervisor:
         self._children.append(child)
         return self._start(child)
 
+    def not_working(self) -> list[str]:
+        """The names of the services that do not run just now, or have not said yet that they are ready."""
+        return [child.service.name for child in self._children if not child.is_working]
+
+    def hopeless(self) -> str | None:
+        """One line about a service that died quickly several times in a row, or None when there is none."""
+        for child in self._children:
+            if child.failures >= HOPELESS_FAILURES and not child.is_working:
+                said = f"; the last it said is: {child.last_line}" if child.last_line else ""
+                return f"{child.service.name} does not start ({child.failures} attempts){said}"
+        return None
+
     def run_once(self, service: Service) -> int:
         """Run a child to its end, passing on what it says, while watching the others; return its exit code.
 
         Raises Stopped when a stop was asked for meanwhile.
         """
-        process = self._spawn(service)
+        process, _ = self._spawn(service)
         try:
             while process.poll() is None:
                 self.watch()
@@ -101,11 +132,11 @@ class Supervisor:
         self._pass_output(timeout_seconds=0)
 
     def _start(self, child: Child) -> "subprocess.Popen[bytes]":
-        child.process = self._spawn(child.service)
+        child.process, child.reader = self._spawn(child.service)
         child.started_at = time.monotonic()
         return child.process
 
-    def _spawn(self, service: Service) -> "subprocess.Popen[bytes]":
+    def _spawn(self, service: Service) -> "tuple[subprocess.Popen[bytes], LineReader | None]":
         process = processes.spawn(
             argv=service.argv,
             cwd=self._cwd,
@@ -114,6 +145,7 @@ class Supervisor:
             orphan_signal=service.stop_signal,
             output=subprocess.PIPE,
         )
+        reader = None
         pipe = process.stdout
         if pipe is not None:
             reader = LineReader(
@@ -121,9 +153,10 @@ class Supervisor:
                 descriptor=pipe.fileno(),
                 terminal=self._terminal,
                 chatter=service.chatter,
+                ready_line=service.ready_line,
             )
             self._selector.register(pipe, selectors.EVENT_READ, reader)
-        return process
+        return process, reader
 
     def _pass_output(self, *, timeout_seconds: float) -> None:
         for key, _ in self._selector.select(timeout_seconds):
@@ -134,12 +167,19 @@ class Supervisor:
     def _note_death(self, child: Child, process: "subprocess.Popen[bytes]") -> None:
         now = time.monotonic()
         processes.signal_group(pid=process.pid, signal_number=signal.SIGKILL)  # what it left of its own children
+        self._pass_output(timeout_seconds=0)  # its last words, before what is said about it
         child.process = None
         child.failures = failures_after(failures=child.failures, ran_seconds=now - child.started_at)
         delay_seconds = restart_delay_seconds(failures=child.failures)
         child.restart_at = now + delay_seconds
-        words = describe_exit(code=process.returncode)
-        self._terminal.line("up", f"{child.service.name} {words}; it starts again in {delay_seconds:g} s")
+        said = describe_death(
+            name=child.service.name,
+            code=process.returncode,
+            failures=child.failures,
+            delay_seconds=delay_seconds,
+            last_line=child.last_line,
+        )
+        self._terminal.line("up", said)
 
     def _stop(self, children: list[Child]) -> None:
         """Ask all at once, wait for each as long as it may take, then kill."""

@@ -66,8 +66,16 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
     watched.supervisor.stop_all()
 
 
-def _service(name: str, code: str, *arguments: str, stage: Stage = Stage.WORK, stop_seconds: float = 5.0) -> Service:
+def _service(
+    name: str,
+    code: str,
+    *arguments: str,
+    stage: Stage = Stage.WORK,
+    stop_seconds: float = 5.0,
+    ready_line: str | None = None,
+) -> Service:
     return Service(
+        ready_line=ready_line,
         name=name,
         argv=(sys.executable, "-c", code, *arguments),
         stage=stage,
@@ -110,7 +118,33 @@ def test_it_starts_the_dead_again_later_each_time(watched: Watched, monkeypatch:
     watched.supervisor.start(_service("mortal", MORTAL))
     watched.wait_for("starts again", times=3)
     said = [line for line in watched.stream.getvalue().splitlines() if "starts again" in line]
-    assert [line.rpartition(" in ")[2] for line in said[:3]] == ["0.01 s", "0.02 s", "0.04 s"]
+    assert [line.partition(" again in ")[2].split()[0] for line in said[:3]] == ["0.01", "0.02", "0.04"]
+
+
+def test_it_repeats_the_last_words_of_a_child_that_does_not_start(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "FIRST_RESTART_SECONDS", 0.01)
+    watched.supervisor.start(_service("broken", "raise ValueError('no such setting')"))
+    assert watched.supervisor.hopeless() is None
+    watched.wait_for("3 times in a row")
+    (line,) = [line for line in watched.stream.getvalue().splitlines() if "3 times in a row" in line]
+    assert "broken ended with code 1" in line
+    assert line.endswith("(its last line: ValueError: no such setting)")
+    assert watched.supervisor.hopeless() == (
+        "broken does not start (3 attempts); the last it said is: ValueError: no such setting"
+    )
+
+
+def test_a_child_works_once_it_has_said_so_and_as_long_as_it_runs(watched: Watched) -> None:
+    process = watched.supervisor.start(_service("slow", POLITE, "slow", os.devnull, ready_line="on"))
+    assert watched.supervisor.not_working() == ["slow"]
+    ready = watched.supervisor.wait_for(lambda: not watched.supervisor.not_working(), timeout_seconds=LIMIT_SECONDS)
+    assert ready
+    assert "| on" not in watched.stream.getvalue()
+    process.kill()
+    process.wait()
+    assert watched.supervisor.not_working() == ["slow"]
 
 
 def test_it_ends_what_a_dead_child_left_of_its_own_children(watched: Watched) -> None:

@@ -168,6 +168,16 @@ def test_it_starts_no_server_where_it_is_given_some(folder: Path, empty_database
         assert daybook.family() == []
 
 
+def test_it_says_which_child_does_not_start_and_never_that_it_is_ready(folder: Path, empty_database: Database) -> None:
+    broken = {**empty_database.environment, "CELERY_BROKER_URL": "no-such-transport://nowhere"}
+    with Daybook(data_dir=folder, environment=broken) as daybook:
+        assert daybook.wait_for_end() == 1
+        assert "Daybook is ready" not in daybook.output
+        assert "Daybook cannot start: " in daybook.lines[-1]
+        assert "does not start (3 attempts); the last it said is: " in daybook.lines[-1]
+        assert daybook.family() == []
+
+
 def test_a_port_in_use_is_named_and_nothing_is_started(folder: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
