@@ -18,9 +18,10 @@ from accounts.published.text import (
 )
 from eventstore.rest.answers import answer
 from eventstore.rest.commands import command_context
+from eventstore.rest.etags import expected_version
 from eventstore.rest.permissions import requires
 from eventstore.rest.requests import DecimalTextField, IdField, RequestSerializer, TextField, read_body
-from eventstore.rest.schema import LOCATION
+from eventstore.rest.schema import IF_MATCH, LOCATION
 from eventstore.rest.views import ApiView
 
 _REASON = OpenApiExample("A reason", value={"reason": "Asked for by the customer"}, request_only=True)
@@ -90,6 +91,7 @@ class Deposits(ApiView):
 
     @extend_schema(
         operation_id="deposit",
+        parameters=[IF_MATCH],
         request=CashRequest,
         responses={201: services.CashEntry},
         examples=[_CASH],
@@ -98,8 +100,13 @@ class Deposits(ApiView):
     def post(self, request: Request, account_id: UUID) -> HttpResponse:
         """Pay cash in."""
         context = command_context(request)
-        asked = read_body(request, CashRequest)
-        return answer(services.deposit(context=context, account_id=account_id, **asked), status=201)
+        answered = services.deposit(
+            context=context,
+            account_id=account_id,
+            expected_version=expected_version(request),
+            **read_body(request, CashRequest),
+        )
+        return answer(answered, status=201)
 
 
 class Withdrawals(ApiView):
@@ -107,6 +114,7 @@ class Withdrawals(ApiView):
 
     @extend_schema(
         operation_id="withdraw",
+        parameters=[IF_MATCH],
         request=CashRequest,
         responses={201: services.CashEntry},
         examples=[_CASH],
@@ -121,6 +129,7 @@ class Withdrawals(ApiView):
             context=command_context(request),
             account_id=account_id,
             may_pay_out=request.user.has_perm(AccountsPermission.PAY_OUT_CLOSED_ACCOUNT),
+            expected_version=expected_version(request),
             **read_body(request, CashRequest),
         )
         return answer(answered, status=201)
@@ -149,6 +158,7 @@ class Freeze(ApiView):
 
     @extend_schema(
         operation_id="freeze_account",
+        parameters=[IF_MATCH],
         request=ReasonRequest,
         responses={200: services.AccountStanding},
         examples=[_REASON],
@@ -157,8 +167,13 @@ class Freeze(ApiView):
     def post(self, request: Request, account_id: UUID) -> HttpResponse:
         """Stop all movements of an account."""
         context = command_context(request)
-        asked = read_body(request, ReasonRequest)
-        return answer(services.freeze_account(context=context, account_id=account_id, **asked))
+        answered = services.freeze_account(
+            context=context,
+            account_id=account_id,
+            expected_version=expected_version(request),
+            **read_body(request, ReasonRequest),
+        )
+        return answer(answered)
 
 
 class Unfreeze(ApiView):
@@ -166,6 +181,7 @@ class Unfreeze(ApiView):
 
     @extend_schema(
         operation_id="unfreeze_account",
+        parameters=[IF_MATCH],
         request=ReasonRequest,
         responses={200: services.AccountStanding},
         examples=[_REASON],
@@ -174,8 +190,13 @@ class Unfreeze(ApiView):
     def post(self, request: Request, account_id: UUID) -> HttpResponse:
         """Let the money of an account move again."""
         context = command_context(request)
-        asked = read_body(request, ReasonRequest)
-        return answer(services.unfreeze_account(context=context, account_id=account_id, **asked))
+        answered = services.unfreeze_account(
+            context=context,
+            account_id=account_id,
+            expected_version=expected_version(request),
+            **read_body(request, ReasonRequest),
+        )
+        return answer(answered)
 
 
 class Close(ApiView):
@@ -183,6 +204,7 @@ class Close(ApiView):
 
     @extend_schema(
         operation_id="close_account",
+        parameters=[IF_MATCH],
         request=ReasonRequest,
         responses={200: services.AccountStanding},
         examples=[_REASON],
@@ -191,5 +213,10 @@ class Close(ApiView):
     def post(self, request: Request, account_id: UUID) -> HttpResponse:
         """Close an empty account for good."""
         context = command_context(request)
-        asked = read_body(request, ReasonRequest)
-        return answer(services.close_account(context=context, account_id=account_id, **asked))
+        answered = services.close_account(
+            context=context,
+            account_id=account_id,
+            expected_version=expected_version(request),
+            **read_body(request, ReasonRequest),
+        )
+        return answer(answered)

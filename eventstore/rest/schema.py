@@ -159,7 +159,9 @@ class EdgeSchema(AutoSchema):
         if self._takes_key():
             statuses |= {409, 422}
         if self.method == "PATCH":
-            statuses |= {409, 412, 422}
+            statuses |= {409, 422}
+        if IF_MATCH in self.get_override_parameters():
+            statuses.add(412)
         return statuses
 
 

@@ -274,6 +274,39 @@ def test_it_pays_out_a_closed_account_whole_and_only_for_a_supervisor(teller: Co
     assert (paid["balance"], paid["version"]) == ("0.00", 4)
 
 
+@pytest.mark.parametrize(
+    ("command", "body", "before"),
+    [
+        ("deposits", {"amount": "1.00"}, ""),
+        ("withdrawals", {"amount": "1.00"}, ""),
+        ("freeze", {"reason": "Asked for"}, ""),
+        ("unfreeze", {"reason": "Asked for"}, "freeze"),
+        ("close", {"reason": "Asked for"}, ""),
+    ],
+)
+def test_it_does_to_an_account_what_was_decided_on_what_was_seen(
+    supervisor: Counter, command: str, body: dict[str, str], before: str
+) -> None:
+    account_id = supervisor.account("1.00" if command == "withdrawals" else "0.00")
+    path = f"accounts/{account_id}"
+    if before:
+        assert supervisor.post(f"{path}/{before}", {"reason": "First"}).status_code == 200
+    dispatch()
+    seen = supervisor.get(path)
+    stale = f'"{seen.json()["version"] + 1}-{"0" * 24}"'  # of a version that it is not at
+    rows = written_rows()
+    for tag in (stale, '"x"'):
+        problem(supervisor.post(f"{path}/{command}", body, headers={"If-Match": tag}), 412, "version_mismatch")
+    assert written_rows() == rows
+    key, match = str(uuid4()), {"If-Match": seen.headers["ETag"]}
+    done = supervisor.post(f"{path}/{command}", body, key=key, headers=match)
+    assert done.status_code in (200, 201), done.content
+    assert done.json()["version"] == seen.json()["version"] + 1
+    repeated = supervisor.post(f"{path}/{command}", body, key=key, headers=match)
+    assert (repeated.status_code, repeated.json()) == (done.status_code, done.json())
+    problem(supervisor.post(f"{path}/{command}", body, headers=match), 412, "version_mismatch")
+
+
 # --- Reading --------------------------------------------------------------------------------------------------
 
 

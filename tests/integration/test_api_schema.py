@@ -72,6 +72,17 @@ def test_every_post_outside_auth_needs_an_idempotency_key(schema: dict[str, Any]
             assert key is None, path
 
 
+def test_every_operation_that_takes_if_match_may_answer_that_it_has_changed(schema: dict[str, Any]) -> None:
+    taking = set()
+    for _, _, operation in _operations(schema):
+        takes = "If-Match" in _parameters(operation)
+        assert takes == ("412" in operation["responses"]), operation["operationId"]
+        if takes:
+            taking.add(operation["operationId"])
+    cash = {"deposit", "withdraw"}
+    assert taking == {"change_customer", "freeze_account", "unfreeze_account", "close_account"} | cash
+
+
 def test_every_request_body_is_closed_and_has_an_example(schema: dict[str, Any]) -> None:
     for path, _, operation in _operations(schema):
         if "requestBody" not in operation:
