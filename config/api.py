@@ -8,7 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from django.urls import path
+from django.urls import path, register_converter
+from django.urls.converters import UUIDConverter
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.request import Request
@@ -30,6 +31,15 @@ from views_readmodel.api.reads import (
     ReadTransfer,
     ReadTransfers,
 )
+
+
+class AnyCaseUuid(UUIDConverter):
+    """A UUID in a path: written in lower case, read in either (RFC 9562)."""
+
+    regex = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+
+
+register_converter(AnyCaseUuid, "id")
 
 
 class Customers(ReadCustomers, WriteCustomers):
@@ -110,22 +120,22 @@ urlpatterns = [
     path("auth/login", Login.as_view(), name="api-login"),
     path("auth/logout", Logout.as_view(), name="api-logout"),
     path("customers", Customers.as_view(), name="api-customers"),
-    path("customers/<uuid:customer_id>", Customer.as_view(), name="api-customer"),
+    path("customers/<id:customer_id>", Customer.as_view(), name="api-customer"),
     path("accounts", Accounts.as_view(), name="api-accounts"),
-    path("accounts/<uuid:account_id>", Account.as_view(), name="api-account"),
-    path("accounts/<uuid:account_id>/entries", ReadEntries.as_view(), name="api-entries"),
-    path("accounts/<uuid:account_id>/deposits", Deposits.as_view(), name="api-deposits"),
-    path("accounts/<uuid:account_id>/withdrawals", Withdrawals.as_view(), name="api-withdrawals"),
+    path("accounts/<id:account_id>", Account.as_view(), name="api-account"),
+    path("accounts/<id:account_id>/entries", ReadEntries.as_view(), name="api-entries"),
+    path("accounts/<id:account_id>/deposits", Deposits.as_view(), name="api-deposits"),
+    path("accounts/<id:account_id>/withdrawals", Withdrawals.as_view(), name="api-withdrawals"),
     path(
-        "accounts/<uuid:account_id>/entries/<uuid:entry_id>/reverse",
+        "accounts/<id:account_id>/entries/<id:entry_id>/reverse",
         EntryReversal.as_view(),
         name="api-entry-reversal",
     ),
-    path("accounts/<uuid:account_id>/freeze", Freeze.as_view(), name="api-freeze"),
-    path("accounts/<uuid:account_id>/unfreeze", Unfreeze.as_view(), name="api-unfreeze"),
-    path("accounts/<uuid:account_id>/close", Close.as_view(), name="api-close"),
+    path("accounts/<id:account_id>/freeze", Freeze.as_view(), name="api-freeze"),
+    path("accounts/<id:account_id>/unfreeze", Unfreeze.as_view(), name="api-unfreeze"),
+    path("accounts/<id:account_id>/close", Close.as_view(), name="api-close"),
     path("transfers", Transfers.as_view(), name="api-transfers"),
-    path("transfers/<uuid:transfer_id>", ReadTransfer.as_view(), name="api-transfer"),
+    path("transfers/<id:transfer_id>", ReadTransfer.as_view(), name="api-transfer"),
     path("schema", Schema.as_view(), name="schema"),
     path("docs", Docs.as_view(), name="api-docs"),
 ]

@@ -4,11 +4,13 @@ Invariant: it fails loudly. A value that cannot be guessed safely stops the star
 and the fix. Importing this module starts and creates nothing. Imported by Django alone: code asks `django.conf`.
 """
 
+import logging
 import secrets
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import environ
 from csp.constants import NONE, SELF
@@ -303,6 +305,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": r"/api/v1",
+    "PATH_CONVERTER_OVERRIDES": {"id": UUID},
     "COMPONENT_SPLIT_PATCH": False,
     "SORT_OPERATIONS": False,
     "SWAGGER_UI_DIST": "SIDECAR",
@@ -349,6 +352,8 @@ STATIC_URL = "static/"
 STATIC_ROOT = env.str("STATIC_ROOT", default="") or None
 WHITENOISE_USE_FINDERS = not STATIC_ROOT
 LOGGING_CONFIG = "logging.config.dictConfig"
+# A 503 asks to come back; what nobody expected is logged as an error with its traceback, where it was raised.
+DJANGO_STRUCTLOG_STATUS_5XX_LOG_LEVEL = logging.WARNING
 LOGGING = logging_settings(
     format_name=env.str("LOG_FORMAT", default="console"), level=env.str("LOG_LEVEL", default="INFO")
 )

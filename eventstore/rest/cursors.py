@@ -31,27 +31,37 @@ class ListQuery(QuerySerializer):
     )
 
 
-def encode_cursor(key: Any) -> str:
-    """The keyset of a page's last row as an opaque text."""
-    return urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
+def encode_cursor(key: Any, *, list_name: str = "") -> str:
+    """The keyset of a page's last row, with the name of its list, as an opaque text."""
+    return urlsafe_b64encode(msgspec.json.encode((list_name, key))).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str | None, key_type: Any) -> Any:
-    """The keyset that `encode_cursor` was given, or None without a cursor. Raises ValidationError.
+def decode_cursor(cursor: str | None, key_type: Any, *, list_name: str = "") -> Any:
+    """The keyset that `encode_cursor` was given, or None without a cursor.
 
-    `key_type` is what msgspec is to find in it, bounds included: the values go into a query.
+    Raises ValidationError, also for a cursor of another list. `key_type` is what msgspec is to find in it, bounds
+    included: the values go into a query.
     """
     if not cursor:
         return None
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        return msgspec.json.decode(b64decode(padded, altchars="-_", validate=True), type=key_type)
+        raw = b64decode(padded, altchars="-_", validate=True)
+        made_for, key = msgspec.json.decode(raw, type=tuple[str, key_type])
     except (ValueError, RecursionError) as error:  # those of msgspec and base64 are ValueErrors
-        detail = ErrorDetail("This is no cursor of this list.", code="invalid")
-        raise ValidationError({"cursor": [detail]}) from error
+        raise _foreign() from error
+    if made_for != list_name:
+        raise _foreign()
+    return key
 
 
-def page_of(rows: Sequence[R], *, limit: int, key: Callable[[R], Any]) -> tuple[Sequence[R], str | None]:
+def _foreign() -> ValidationError:
+    return ValidationError({"cursor": [ErrorDetail("This is no cursor of this list.", code="invalid")]})
+
+
+def page_of(
+    rows: Sequence[R], *, limit: int, key: Callable[[R], Any], list_name: str = ""
+) -> tuple[Sequence[R], str | None]:
     """A page and its next cursor, from up to `limit` + 1 rows: the one too many tells that there is more."""
     page = rows[:limit]
-    return page, encode_cursor(key(page[-1])) if len(rows) > limit else None
+    return page, encode_cursor(key(page[-1]), list_name=list_name) if len(rows) > limit else None

@@ -38,6 +38,8 @@ class StrictJSONParser(BaseParser):
         raw = stream.read(MAX_BODY_BYTES + 1)
         if len(raw) > MAX_BODY_BYTES:
             raise RequestTooLarge
+        if not raw.strip():
+            _refuse("The body is empty; it must be a JSON object.")
         try:
             value = json.loads(
                 raw.decode("utf-8"),

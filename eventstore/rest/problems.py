@@ -157,7 +157,10 @@ class ProblemHandler(ExceptionHandler):
 
     def report_exception(self, exc: APIException, response: Response) -> None:
         """Reports what nobody expected; "come back later" is no fault of the program."""
-        if not isinstance(exc, ProblemError):
+        if isinstance(exc, ProblemError):
+            # What Django would log besides says no more than the line of the request itself.
+            vars(response)["_has_been_logged"] = True
+        else:
             super().report_exception(exc, response)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from django.http import QueryDict
@@ -28,14 +28,15 @@ _ECHOED_LENGTH: Final = 50
 class RequestSerializer(serializers.Serializer[Any]):
     """What a body may look like. A field that is not declared is an error."""
 
+    unknown: ClassVar[str] = "There is no such field."
+
     def to_internal_value(self, data: Any) -> Any:
         """The validated fields. Raises ValidationError with everything that is wrong."""
         errors: dict[str, Any] = {}
         if isinstance(data, Mapping):
             unknown = [str(name) for name in data if name not in self.fields]
             errors = {
-                name[:_ECHOED_LENGTH]: [ErrorDetail("There is no such field.", code="unknown_field")]
-                for name in unknown[:_ECHOED]
+                name[:_ECHOED_LENGTH]: [ErrorDetail(self.unknown, code="unknown_field")] for name in unknown[:_ECHOED]
             }
         try:
             value = super().to_internal_value(data)
@@ -115,6 +116,8 @@ class VersionField(serializers.IntegerField):
 
 class QuerySerializer(RequestSerializer):
     """What may stand behind the question mark."""
+
+    unknown = "There is no such parameter."
 
 
 def read_body(request: Request, serializer: type[RequestSerializer]) -> dict[str, Any]:

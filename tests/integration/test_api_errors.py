@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -18,8 +20,9 @@ from eventstore.rest.parsing import MAX_BODY_BYTES
 from eventstore.rest.problems import KINDS, as_api_exception
 from eventstore.store import StreamNotFound
 from tests.conftest import Database
-from tests.integration.counter import API, Counter, field_errors, problem, written_rows
+from tests.integration.counter import API, Counter, dispatch, field_errors, problem, written_rows
 from transfers.domain import transfer
+from views_readmodel import queries
 
 
 @pytest.fixture
@@ -93,8 +96,47 @@ def test_it_says_so_where_there_is_nothing(teller: Counter, method: str, path: s
 
 
 def test_it_refuses_parameters_that_are_unknown_or_given_twice(teller: Counter) -> None:
-    assert field_errors(teller.get("accounts", stat="OPEN")) == {"stat": "unknown_field"}
+    unknown = teller.get("accounts", stat="OPEN")
+    assert field_errors(unknown) == {"stat": "unknown_field"}
+    assert unknown.json()["detail"] == "stat: There is no such parameter."
     assert field_errors(teller.client.get(f"{API}/accounts?state=OPEN&state=CLOSED")) == {"state": "repeated"}
+
+
+def test_it_says_that_a_body_is_empty(teller: Counter) -> None:
+    assert problem(teller.post_raw("customers", b" "), 400, "validation_error")["detail"].startswith(
+        "The body is empty"
+    )
+
+
+def test_it_says_what_there_is_none_of(teller: Counter) -> None:
+    answered = teller.patch(f"customers/{uuid4()}", {"name": "Nobody"})
+    assert problem(answered, 404, "not_found")["detail"] == "There is no such customer."
+
+
+def test_it_reads_an_id_in_either_case(teller: Counter) -> None:
+    account_id = str(teller.account()).upper()
+    assert teller.post(f"accounts/{account_id}/deposits", {"amount": "1.00"}).status_code == 201
+
+
+def test_it_takes_the_cursor_of_no_other_list(teller: Counter) -> None:
+    for _ in range(2):
+        teller.account()
+    dispatch()
+    cursor = teller.get("accounts", limit=1).json()["next_cursor"]
+    assert teller.get("accounts", cursor=cursor).status_code == 200
+    for other in ("customers", "transfers"):
+        assert field_errors(teller.get(other, cursor=cursor)) == {"cursor": "invalid"}
+
+
+def test_it_logs_a_request_to_come_back_later_once_and_not_as_an_error(
+    teller: Counter, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account_id = teller.account()
+    monkeypatch.setattr(queries, "wait_for_version", partial(queries.wait_for_version, seconds=0))
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        problem(teller.get(f"accounts/{account_id}", min_version=9), 503, "not_yet_visible")
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
 def test_it_tells_nothing_of_the_inside(
