@@ -14,6 +14,9 @@ CREATE ROLE daybook_owner LOGIN PASSWORD :'owner_password';
 -- The schemas of the read models belong to the app role; only a member of it may make them for it.
 GRANT daybook_app TO daybook_owner;
 
+-- A session that was left in the middle of a transaction must not keep its locks: others wait for them.
+ALTER ROLE daybook_app SET idle_in_transaction_session_timeout = '30s';
+
 CREATE DATABASE daybook OWNER daybook_owner TEMPLATE template0 ENCODING 'UTF8';
 REVOKE ALL ON DATABASE daybook FROM PUBLIC;
 GRANT CONNECT ON DATABASE daybook TO daybook_app;

@@ -20,6 +20,8 @@ _LOCK_NOT_AVAILABLE: Final = "55P03"
 # Connection lost, transaction rolled back, resources short (disk full …), objects in use, operator intervention
 # (shutdown, cancelled query), input/output error: none of them says anything about the event at hand.
 _PASSING_CLASSES: Final = frozenset({"08", "40", "53", "55", "57", "58"})
+# The transaction stood idle, or went on, for longer than the server allows.
+_PASSING_STATES: Final = frozenset({"25P03", "25P04"})
 
 
 def sqlstate_of(error: BaseException) -> str:
@@ -60,4 +62,6 @@ def is_passing(error: BaseException) -> bool:
     if not isinstance(error, DatabaseError | psycopg.DatabaseError):
         return False
     state = sqlstate_of(error)
-    return state[:2] in _PASSING_CLASSES if state else isinstance(error, OperationalError | psycopg.OperationalError)
+    if not state:
+        return isinstance(error, OperationalError | psycopg.OperationalError)
+    return state[:2] in _PASSING_CLASSES or state in _PASSING_STATES

@@ -58,6 +58,10 @@ CREATE_ROLE = "CREATE ROLE {role} LOGIN PASSWORD {password}"
 # Only a member of a role may create what that role will own: the schemas of the read models.
 GRANT_APP_TO_OWNER = "GRANT {app} TO {owner}"
 
+# A session that was left in the middle of a transaction holds its locks: the sequencer's row, and all money stands. A
+# setting of the role, so that it holds behind a pooler too.
+END_IDLE_TRANSACTIONS = "ALTER ROLE {app} SET idle_in_transaction_session_timeout = '30s'"
+
 CREATE_DATABASE = "CREATE DATABASE {database} OWNER {owner}"
 
 
@@ -150,6 +154,7 @@ def ensure_database(*, home: Home, credentials: Credentials) -> None:
                 connection.execute(sql.SQL(CREATE_ROLE).format(**names))
         names = {"app": sql.Identifier(APP_ROLE), "owner": sql.Identifier(OWNER_ROLE)}
         connection.execute(sql.SQL(GRANT_APP_TO_OWNER).format(**names))
+        connection.execute(sql.SQL(END_IDLE_TRANSACTIONS).format(**names))
         if not connection.execute(SELECT_DATABASE, [DATABASE_NAME]).fetchone():
             database = {"database": sql.Identifier(DATABASE_NAME), "owner": sql.Identifier(OWNER_ROLE)}
             connection.execute(sql.SQL(CREATE_DATABASE).format(**database))

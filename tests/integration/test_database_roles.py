@@ -43,3 +43,9 @@ def test_it_may_build_and_drop_read_models(schema: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE TABLE {schema}.built_by_a_test (id bigint)")
         cursor.execute(f"DROP TABLE {schema}.built_by_a_test")
+
+
+def test_a_session_left_in_the_middle_of_a_transaction_is_ended(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW idle_in_transaction_session_timeout")
+        assert cursor.fetchone() == ("30s",)
