@@ -60,7 +60,7 @@ def _addresses() -> list[tuple[Any, str]]:
 def _path(pattern: Any) -> str:
     path = str(pattern.pattern)
     for name in pattern.pattern.converters:
-        path = path.replace(f"<uuid:{name}>", SOMETHING)
+        path = path.replace(f"<id:{name}>", SOMETHING)
     return path
 
 
