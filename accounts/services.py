@@ -42,7 +42,7 @@ from accounts.published.events import (
 from accounts.published.money import AmountText, CurrencyMismatch, InvalidAmount, format_amount, parse_amount
 from eventstore.appending import EventAlreadyRecorded
 from eventstore.context import CommandContext
-from eventstore.events import RecordedEvent
+from eventstore.events import RecordedEvent, StreamVersion
 from eventstore.facts import events_by_id, first_events, stream_events
 from eventstore.ids import new_id
 from eventstore.refusals import Refusal
@@ -189,18 +189,22 @@ def change_customer(
     if not commands or (email, phone) != (UNSET, UNSET):
         commands.append(ChangeContact(email=email, phone=phone))
 
-    def work(unit: Unit) -> ChangedCustomer:
-        expected = expected_version
+    def work(unit: Unit) -> StreamVersion:
+        expected, version = expected_version, 0
         for command in commands:
-            unit.execute(CUSTOMER, customer_id, command, metadata=context.metadata, expected_version=expected)
+            version = unit.execute(
+                CUSTOMER, customer_id, command, metadata=context.metadata, expected_version=expected
+            ).version
             expected = None  # the stream is ours until the end of the transaction
-        return _changed_customer(stream_events(CUSTOMER.stream_type, customer_id, using=STORE.using))
+        return StreamVersion(stream_id=customer_id, version=version)
 
-    # Not under the claim: the answer tells of a person, and a kept answer could not be forgotten with them.
+    # Only the version is kept for a repeat: a kept answer that tells of a person could not be erased with their key.
     try:
-        return Answered(value=STORE.run(work), replayed=False)
+        changed = STORE.run_once(context.claim, work, answer_type=StreamVersion)
     except StreamNotFound as error:
         raise NoSuchCustomer from error
+    events = stream_events(CUSTOMER.stream_type, customer_id, using=STORE.using)
+    return Answered(value=_changed_customer(events[: changed.value.version]), replayed=changed.replayed)
 
 
 # Accounts.

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from stdnum import damm
 
@@ -19,7 +19,7 @@ from accounts.services import EntryAlreadyReversed
 from eventstore import facts
 from eventstore.context import CommandContext
 from eventstore.facts import events_by_id, first_events
-from eventstore.idempotency import Claim
+from eventstore.idempotency import Claim, recorded_answer
 from eventstore.metadata import Metadata
 from tests.conftest import Database
 from transfers import services as transfers
@@ -160,3 +160,17 @@ def test_it_forgets_the_facts_that_were_used_least(committed_db: Database, monke
     first_events([ids[2]])
     assert _statements(lambda: first_events([ids[0], ids[2]])) == []
     assert len(_statements(lambda: first_events([ids[1]]))) == 1
+
+
+def test_a_repeated_change_of_a_customer_changes_nothing_and_keeps_nothing_personal(committed_db: Database) -> None:
+    customer_id, context = _customer(), _context(claimed=True)
+    first = accounts.change_customer(context=context, customer_id=customer_id, name="Alice Berg")
+    accounts.change_customer(context=_context(), customer_id=customer_id, name="Alice Cole")
+    repeated = accounts.change_customer(context=context, customer_id=customer_id, name="Alice Berg")
+    assert (repeated.value, repeated.replayed) == (first.value, True)
+    assert len(facts.stream_events("customer", customer_id)) == 3
+    assert context.claim is not None
+    with transaction.atomic():
+        kept = recorded_answer(context.claim, using="default")
+    assert kept is not None
+    assert "Alice" not in kept
