@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Api, Open, Watch
+from tests.daybook_process import ROOT, Daybook
 
 
 def test_a_page_shows_what_others_do_without_a_reload(open_as: Open, teller_api: Api) -> None:
@@ -16,6 +22,37 @@ def test_a_page_shows_what_others_do_without_a_reload(open_as: Open, teller_api:
     page.goto("/")
     newest = teller_api.transfer(payer, payee, "1.00")
     expect(page.locator(f"#transfer-{newest['transfer_id']} .pill").first).to_have_text("COMPLETED")
+
+
+@contextmanager
+def _saga_at_rest(daybook: Daybook) -> Iterator[None]:
+    """An operator has paused the transfers' part of the saga."""
+
+    def operate(deed: str) -> None:
+        command = [sys.executable, "manage.py", "subscriptions", deed, "transfers.saga", "--reason", "A test"]
+        subprocess.run(command, cwd=ROOT, env=daybook.environment, check=True, capture_output=True)
+
+    operate("pause")
+    try:
+        yield
+    finally:
+        operate("resume")
+
+
+def test_a_transfer_walks_to_its_end_before_one_s_eyes(open_as: Open, teller_api: Api, daybook: Daybook) -> None:
+    payer, payee = teller_api.account(balance="500.00"), teller_api.account(balance="100.00")
+    with _saga_at_rest(daybook):
+        body = {"from_account_id": payer["account_id"], "to_account_id": payee["account_id"], "amount": "150.00"}
+        transfer_id = teller_api.post("/transfers", body)["transfer_id"]
+        page = open_as("teller", f"/transfers/{transfer_id}?posting=1")
+        expect(page.locator(".transfer-title .pill")).to_have_text("INITIAL")
+        expect(page.locator(".step-name")).to_have_text(["Created", "Debiting …", "Credited"])
+        expect(page.locator("[aria-current=step]")).to_contain_text("Debiting")
+        page.evaluate("window.notReloaded = true")
+    expect(page.locator(".transfer-title .pill")).to_have_text("COMPLETED")
+    expect(page.locator(".step-name")).to_have_text(["Created", "Debited", "Credited"])
+    expect(page.locator("#announcer")).to_have_text("COMPLETED")
+    assert page.evaluate("window.notReloaded")
 
 
 def test_the_tabs_of_a_browser_share_one_stream(open_as: Open, teller_api: Api, watch: Watch) -> None:
