@@ -30,7 +30,7 @@ def pages(teller_api: Api, supervisor_api: Api) -> dict[str, str]:
     own = f"/accounts/{account['account_id']}"
     return {
         "today": "/",
-        "find": "/find?q=a",
+        "find": "/find?q=an",
         "customers": "/customers",
         "customers-none": "/customers?search=nobody",
         "customer": f"/customers/{account['customer_id']}",

@@ -6,9 +6,10 @@ from unittest.mock import patch
 from uuid import uuid4
 
 from django.db import OperationalError
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from tests.integration.pages.desk import Desk
+from views_readmodel.pages.failures import too_many
 
 
 def test_an_unknown_address_and_an_unknown_account_have_a_page(teller: Desk) -> None:
@@ -42,3 +43,10 @@ def test_a_form_without_a_token_does_nothing_and_says_why(teller: Desk) -> None:
     response = strict.post("/customers/register", {"name": "Mallory"})
     assert response.status_code == 403
     assert b"The form has expired" in response.content
+
+
+def test_too_many_attempts_are_told_how_long_to_wait(rf: RequestFactory) -> None:
+    response = too_many(rf.get("/log-in"), retry_seconds=90)
+    assert response.status_code == 429
+    assert response.headers["Retry-After"] == "90"
+    assert b"Try again in 90 seconds" in response.content
