@@ -304,6 +304,20 @@ def withdraw(
     return STORE.run_once(context.claim, work, answer_type=CashEntry)
 
 
+def pay_out(*, context: CommandContext, account_id: UUID, amount: str, description: str = "") -> Answered[CashEntry]:
+    """Pays out in cash all that a refund has brought back to a closed account; `amount` is what the payer has seen.
+
+    Raises `StreamNotFound`, `AccountNotClosed`, `NothingToPayOut`, `PayOutIsWhole`, `InvalidValue`.
+    """
+
+    def work(unit: Unit) -> CashEntry:
+        account = _account(account_id)
+        amount_minor = _amount(amount, None, account)
+        return _cash_entry(_pay_out(unit, context, account_id, amount_minor, description), account)
+
+    return STORE.run_once(context.claim, work, answer_type=CashEntry)
+
+
 def reverse_entry(*, context: CommandContext, account_id: UUID, entry_id: UUID, reason: str) -> Answered[CashEntry]:
     """Undoes a deposit or a withdrawal that was a mistake, once. Answers with the entry that undoes it.
 

@@ -139,11 +139,10 @@ PAY_OUT: Final = Action(
     makes_sense=lambda account: account.state == AccountStatus.CLOSED and account.balance > 0,
     sentence=lambda account: f"A refund came back after closing. You pay out all {_held(account)} in cash.",
     form=lambda data, _account: PayOutForm(data),
-    call=lambda context, account, asked: services.withdraw(
+    call=lambda context, account, asked: services.pay_out(
         context=context,
         account_id=account.account_id,
         amount=format_amount(account.balance, account.currency),
-        may_pay_out=True,
         **asked,
     ),
     done=lambda account, _: f"{_held(account)} paid out.",

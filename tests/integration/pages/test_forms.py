@@ -162,3 +162,12 @@ def test_the_statement_of_some_days_runs_from_one_balance_to_the_other(teller: D
     assert "No money moved on these days" in before
     wrong = teller.get(f"/accounts/{bank['payer']}/statement?first=2020-02-01&last=2020-01-31").content.decode()
     assert "before the first day" in wrong
+
+
+def test_paying_out_by_its_address_moves_nothing_on_an_open_account(supervisor: Desk, counter: Counter) -> None:
+    account = counter.account("500.00")
+    dispatch()
+    answered = supervisor.fill_in(f"/accounts/{account}/pay-out")
+    dispatch()
+    assert "not closed" in answered.content.decode()
+    assert counter.balance(account) == "500.00"
