@@ -28,6 +28,21 @@ def test_find_opens_from_anywhere_and_goes_where_the_arrows_point(open_as: Open,
     expect(page).to_have_url(re.compile(account["account_id"]))
 
 
+def test_find_opens_again_in_the_very_moment_in_which_it_was_closed(open_as: Open) -> None:
+    page = open_as("teller", "/transfers")
+    opened = page.evaluate(
+        """() => {
+            const find = document.getElementById("find");
+            find.showModal();
+            document.getElementById("find-box").focus();
+            find.close();
+            document.activeElement.dispatchEvent(new KeyboardEvent("keydown", {key: "/", bubbles: true}));
+            return find.open;
+        }"""
+    )
+    assert opened
+
+
 def test_find_takes_an_account_number_and_a_transfer_s_id(open_as: Open, teller_api: Api) -> None:
     payer, payee = teller_api.account(balance="12.00"), teller_api.account(balance="0.00")
     transfer = teller_api.transfer(payer, payee, "1.00")

@@ -7,8 +7,9 @@ const PLACES = { t: "/", c: "/customers", a: "/accounts" };
 const OFF = "single-keys-off";
 let going = 0;
 
+// A box keeps the focus until the next frame after its dialog has closed: nobody types into what is not seen.
 function typing(element) {
-  return element.closest?.("input, select, textarea, [contenteditable]");
+  return element.closest?.("input, select, textarea, [contenteditable]")?.checkVisibility();
 }
 
 function isOff() {
