@@ -1,13 +1,19 @@
 """Wake-ups by Celery: `EVENTSTORE = {"WAKE": "eventstore.celery_wakeup.wake"}`.
 
+Invariant: who commits never talks to the broker. `wake` leaves a note for a thread of this process, which sends; while
+the broker is away it tries every two seconds and keeps the note, so that the first thing the broker hears when it is
+back is that there is something to do (docs/adr/0016-wake-ups-leave-the-request.md).
+
 A mark in Django's cache says that a wake-up is under way, so that a thousand commits send one. Whoever takes the
-wake-up clears the mark *before* it reads. When the broker is away a breaker keeps commits from waiting for it.
+wake-up clears the mark *before* it reads.
 """
 
 from __future__ import annotations
 
+import atexit
+import os
+import threading
 import time
-from threading import Lock
 from typing import Final
 
 import structlog
@@ -21,61 +27,109 @@ DISPATCH_TASK: Final = "eventstore.dispatch"
 
 MARK_SECONDS: Final = 5
 """How long a mark counts: a wake-up that was lost with its worker is sent again after that."""
-BREAKER_SECONDS: Final = 2.0
-"""How long nothing is sent after the broker could not be reached; the sweep finds what was committed meanwhile."""
+RETRY_SECONDS: Final = 2.0
+"""How long nothing is sent after the broker could not be reached; a sweep finds what was committed meanwhile."""
+LAST_WORDS_SECONDS: Final = 0.3
+"""How long a process that ends waits for its last wake-up to leave."""
 
 _KEY = "eventstore:woken:{}"
 
 
-class Breaker:
-    """Stops trying for a while after a failure: only one commit in that time waits for a broker that is away."""
+class Sender:
+    """Sends this process's wake-ups, from a thread that begins with the first of them."""
 
-    def __init__(self, *, seconds: float) -> None:
-        self._seconds = seconds
-        self._closed_from = 0.0
-        self._lock = Lock()
+    def __init__(self, *, retry_seconds: float = RETRY_SECONDS) -> None:
+        self._retry_seconds = retry_seconds
+        self.begin_anew()
 
-    def is_open(self) -> bool:
-        """Whether nothing should be tried now. Lets one caller through when the time is over."""
-        with self._lock:
-            now = time.monotonic()
-            if now < self._closed_from:
-                return True
-            if self._closed_from:  # the first after the pause tries for all
-                self._closed_from = now + self._seconds
-            return False
+    def begin_anew(self) -> None:
+        """Forgets all. After a fork: the lock may be held by a thread that only the other process has."""
+        self._changed = threading.Condition()
+        self._wanted: set[str] = set()
+        self._sending = False
+        self._away = False
+        self._begun = False
 
-    def is_trying(self) -> bool:
-        """Whether the last attempt failed, so that nobody knows what became of it."""
-        with self._lock:
-            return self._closed_from > 0.0
+    @property
+    def is_away(self) -> bool:
+        """Whether the broker could not be reached when that was last tried."""
+        return self._away
 
-    def failed(self) -> None:
-        """The broker could not be reached."""
-        with self._lock:
-            self._closed_from = time.monotonic() + self._seconds
+    def want(self, using: str) -> None:
+        """Leaves a note; answers at once."""
+        with self._changed:
+            if using in self._wanted:
+                return
+            self._wanted.add(using)
+            self._changed.notify_all()
+            if not self._begun:
+                self._begun = True
+                threading.Thread(target=self._run, name="wake-ups", daemon=True).start()
 
-    def succeeded(self) -> None:
-        """The broker was reached."""
-        with self._lock:
-            self._closed_from = 0.0
+    def wait_until_tried(self, *, seconds: float) -> bool:
+        """Waits until nothing is left to send, or it is known that the broker is away; answers whether all left."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._away or not (self._wanted or self._sending), seconds)
+            return not (self._wanted or self._sending)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._wanted)
+                using = self._wanted.pop()
+                self._sending = True
+            error = self._try(using)
+            with self._changed:
+                self._sending = False
+                if error is not None:
+                    self._wanted.add(using)
+                self._tell(error)
+                self._away = error is not None
+                self._changed.notify_all()
+            if error is not None:
+                time.sleep(self._retry_seconds)
+
+    def _try(self, using: str) -> Exception | None:
+        try:
+            # A mark from before the broker went away says nothing: its wake-up may have gone with it.
+            send(using, whatever_the_mark=self._away)
+        except Exception as error:  # noqa: BLE001 - whatever the clients raise: it is tried again
+            return error
+        return None
+
+    def _tell(self, error: Exception | None) -> None:
+        """Says in the log when the broker goes, and when it is back; not at each try."""
+        if error is not None and not self._away:
+            _log.warning("eventstore.broker_away", error=repr(error))
+        if error is None and self._away:
+            _log.warning("eventstore.broker_back")
 
 
-breaker: Final = Breaker(seconds=BREAKER_SECONDS)
+sender: Final = Sender()
+
+
+def _after_fork() -> None:
+    sender.begin_anew()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+atexit.register(sender.wait_until_tried, seconds=LAST_WORDS_SECONDS)
 
 
 def wake(using: str) -> None:
-    """Sends a wake-up unless one is under way. Raises what the broker's client raises, after at most half a second."""
-    if breaker.is_open():
-        return
-    try:
-        # A mark that was set when the broker could not be reached says nothing: its wake-up may never have been sent.
-        if cache.add(_KEY.format(using), 1, timeout=MARK_SECONDS) or breaker.is_trying():
-            current_app.send_task(DISPATCH_TASK, kwargs={"using": using}, queue=QUEUE, retry=False, ignore_result=True)
-    except Exception:
-        breaker.failed()
-        raise
-    breaker.succeeded()
+    """Has a wake-up sent; answers at once, whatever has become of the broker."""
+    sender.want(using)
+
+
+def is_broker_away() -> bool:
+    """Whether this process could not reach the broker when it last had something to send."""
+    return sender.is_away
+
+
+def send(using: str, *, whatever_the_mark: bool = False) -> None:
+    """Sends a wake-up unless one is under way. Raises what the clients raise, after at most half a second each."""
+    if cache.add(_KEY.format(using), 1, timeout=MARK_SECONDS) or whatever_the_mark:
+        current_app.send_task(DISPATCH_TASK, kwargs={"using": using}, queue=QUEUE, retry=False, ignore_result=True)
 
 
 def clear_mark(using: str) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 import structlog
 from celery import shared_task
-from celery.signals import worker_ready
+from celery.signals import beat_init, worker_ready
 
-from eventstore.celery_wakeup import DISPATCH_TASK, clear_mark
+from eventstore import sweeping
+from eventstore.celery_wakeup import DISPATCH_TASK, clear_mark, is_broker_away, send
 from eventstore.dispatch import drain
 from eventstore.failures import is_passing
 from eventstore.store import EventStore
@@ -39,7 +40,17 @@ def sweep(*, using: str = "default") -> None:
 def wake_at_start(**_: Any) -> None:
     """Has a worker that has just started look at once: the mark of one that was killed keeps commits from waking."""
     clear_mark("default")
-    wake("default")
+    try:
+        # At once, and by no thread of its own: this process forks.
+        send("default", whatever_the_mark=True)
+    except Exception as error:  # noqa: BLE001 - whatever the clients raise: the worker works all the same
+        _log.warning("eventstore.wake_up_lost", error=repr(error))
+
+
+@beat_init.connect(dispatch_uid="eventstore.sweep_in_need")
+def sweep_in_need(**_: Any) -> None:
+    """Has beat do the sweeping itself when nobody takes the sweeps that it sends, as without a broker."""
+    sweeping.begin(using="default", help_away=is_broker_away, call_for_help=partial(wake, "default"))
 
 
 def _drain(using: str) -> bool:

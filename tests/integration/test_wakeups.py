@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,22 +22,20 @@ from structlog.testing import capture_logs
 
 from accounts.domain.customer import CUSTOMER, RegisterCustomer
 from config import processes
-from config.embedded.binaries import find_binaries
-from config.embedded.home import find_home
 from config.settings import broker_url
-from eventstore import celery_wakeup, dispatch, tasks
-from eventstore.celery_wakeup import BREAKER_SECONDS, DISPATCH_TASK, MARK_SECONDS, QUEUE, Breaker, clear_mark, wake
+from eventstore import celery_wakeup, dispatch, sweeping, tasks
+from eventstore.celery_wakeup import DISPATCH_TASK, MARK_SECONDS, QUEUE, Sender, clear_mark, wake
 from eventstore.ids import new_id
 from eventstore.store import EventStore
 from eventstore.wakeup import quietly, wake_on_commit
 from tests.conftest import Database, _use_redis
-from tests.integration.shops import Shop, rows, story_of, together, value, watching
+from tests.integration.shops import Shop, in_process, rows, story_of, together, value, watching
+from tests.redis_server import RedisServer
 from tests.workers import Worker
 
 PATIENCE_SECONDS: Final = 30.0
-BOUND_SECONDS: Final = 1.5
-"""How long a commit may take when the broker is away: half a second, and what a busy machine adds."""
-PASSWORD: Final = "only-for-tests"
+QUICK_SECONDS: Final = 0.25
+"""Half of what a single try at a broker that hangs takes: whoever commits has not waited for one."""
 
 
 def _eventually(condition: Callable[[], object]) -> bool:
@@ -48,48 +43,6 @@ def _eventually(condition: Callable[[], object]) -> bool:
 
 
 # --- A broker of the test's own -----------------------------------------------------------------------------
-
-
-class Broker:
-    """A private Redis, which may be killed and frozen."""
-
-    def __init__(self, folder: Path) -> None:
-        self._program = find_binaries(home=find_home(data_dir=folder)).redis_server
-        self._socket = folder / "redis.sock"
-        self.url = f"unix://:{PASSWORD}@{self._socket}"
-        self._process: subprocess.Popen[bytes]
-        self.start()
-
-    def start(self) -> None:
-        """Starts it, empty, and waits until it answers."""
-        command = [str(self._program), "--port", "0", "--unixsocket", str(self._socket), "--save", ""]
-        self._process = subprocess.Popen([*command, "--requirepass", PASSWORD], stdout=subprocess.DEVNULL)
-        assert _eventually(self._answers)
-
-    def _answers(self) -> bool:
-        try:
-            with redis.Redis.from_url(self.url, socket_timeout=1.0) as client:
-                return bool(client.ping())
-        except redis.RedisError:
-            return False
-
-    def messages(self) -> int:
-        """How many wake-ups wait for a worker."""
-        with redis.Redis.from_url(self.url) as client:
-            return int(client.llen(QUEUE))
-
-    def freeze(self) -> None:
-        """It takes connections and says nothing."""
-        os.kill(self._process.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """It goes on where it stood."""
-        os.kill(self._process.pid, signal.SIGCONT)
-
-    def kill(self) -> None:
-        """It is gone, and refuses connections."""
-        self._process.kill()
-        self._process.wait()
 
 
 def _use_broker(url: str) -> None:
@@ -101,23 +54,30 @@ def _use_broker(url: str) -> None:
 
 
 @pytest.fixture
-def broker(fresh_database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Broker]:
+def broker(fresh_database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
     """A Redis of the test's own, which cache and broker go to; no worker takes what is sent there."""
     settings.EVENTSTORE = {**settings.EVENTSTORE, "WAKE": "eventstore.celery_wakeup.wake"}
     folder = Path(tempfile.mkdtemp(prefix="daybook-broker-", dir="/tmp"))
-    found = Broker(folder)
+    found = RedisServer(folder)
     _use_broker(found.url)
-    monkeypatch.setattr(celery_wakeup, "breaker", Breaker(seconds=BREAKER_SECONDS))
+    monkeypatch.setattr(celery_wakeup, "sender", Sender(retry_seconds=0.1))
     yield found
+    celery_wakeup.sender.wait_until_tried(seconds=PATIENCE_SECONDS)
     found.kill()
     _use_broker(fresh_database.redis_url)
     shutil.rmtree(folder)
 
 
 @pytest.fixture
-def shop(broker: Broker) -> Shop:
+def shop(broker: RedisServer) -> Shop:
     """A shop whose commits wake."""
     return Shop()
+
+
+def _sent(broker: RedisServer) -> int:
+    """How many wake-ups wait for a worker, once all that is wanted has left."""
+    assert celery_wakeup.sender.wait_until_tried(seconds=PATIENCE_SECONDS)
+    return broker.waiting(QUEUE)
 
 
 def _commit() -> float:
@@ -132,56 +92,56 @@ def _commit() -> float:
 # --- On commit ----------------------------------------------------------------------------------------------
 
 
-def test_a_commit_sends_a_wake_up(shop: Shop, broker: Broker) -> None:
+def test_a_commit_sends_a_wake_up(shop: Shop, broker: RedisServer) -> None:
     shop.open()
-    assert broker.messages() == 1
+    assert _sent(broker) == 1
 
 
-def test_a_rollback_sends_none(shop: Shop, broker: Broker) -> None:
+def test_a_rollback_sends_none(shop: Shop, broker: RedisServer) -> None:
     with transaction.atomic():
         rows("SELECT 1")
         wake_on_commit("default")
         transaction.set_rollback(True)
-    assert broker.messages() == 0
+    assert _sent(broker) == 0
 
 
-def test_a_thousand_commits_send_a_few_at_most(broker: Broker) -> None:
+def test_a_thousand_commits_send_a_few_at_most(broker: RedisServer) -> None:
     for _ in range(1_000):
         _commit()
-    assert 1 <= broker.messages() <= 3  # the mark expires on a very slow machine
+    assert 1 <= _sent(broker) <= 3  # the mark expires on a very slow machine
 
 
-def test_many_threads_that_commit_at_once_send_one(broker: Broker) -> None:
+def test_many_threads_that_commit_at_once_send_one(broker: RedisServer) -> None:
     together([_commit] * 8)
-    assert broker.messages() == 1
+    assert _sent(broker) == 1
 
 
-def test_after_the_mark_is_cleared_the_next_commit_sends_again(broker: Broker) -> None:
+def test_after_the_mark_is_cleared_the_next_commit_sends_again(broker: RedisServer) -> None:
     _commit()
     clear_mark("default")
     _commit()
-    assert broker.messages() == 2
+    assert _sent(broker) == 2
 
 
-def test_a_mark_whose_wake_up_was_lost_expires(broker: Broker) -> None:
+def test_a_mark_whose_wake_up_was_lost_expires(broker: RedisServer) -> None:
     _commit()
     with redis.Redis.from_url(broker.url) as client:
         (mark,) = [key for key in client.keys("*") if b"woken" in key]
         assert 0 < client.ttl(mark) <= MARK_SECONDS
 
 
-def test_a_dispatcher_wakes_nobody_for_what_it_commits_itself(broker: Broker) -> None:
+def test_a_dispatcher_wakes_nobody_for_what_it_commits_itself(broker: RedisServer) -> None:
     with quietly():
         _commit()
-    assert broker.messages() == 0
+    assert _sent(broker) == 0
     _commit()
-    assert broker.messages() == 1
+    assert _sent(broker) == 1
 
 
-def test_nobody_is_woken_when_the_project_has_named_nobody(broker: Broker, settings: Settings) -> None:
+def test_nobody_is_woken_when_the_project_has_named_nobody(broker: RedisServer, settings: Settings) -> None:
     settings.EVENTSTORE = {**settings.EVENTSTORE, "WAKE": None}
     _commit()
-    assert broker.messages() == 0
+    assert _sent(broker) == 0
 
 
 def refuse(using: str) -> None:
@@ -200,13 +160,13 @@ def test_whatever_waking_runs_into_the_commit_stands(shop: Shop, settings: Setti
 
 
 def test_the_mark_is_cleared_before_anything_is_read(
-    shop: Shop, broker: Broker, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, broker: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[int] = []
 
     def commit_first(**named: Any) -> bool:
         shop.open()  # somebody commits when the task has begun and not read yet
-        sent.append(broker.messages())
+        sent.append(_sent(broker))
         return dispatch.drain(**named)
 
     shop.open()
@@ -215,36 +175,38 @@ def test_the_mark_is_cleared_before_anything_is_read(
     assert sent == [2]  # one that this task was woken by, and one that nobody has taken yet
 
 
-def test_a_task_that_did_not_come_to_an_end_sends_another(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_that_did_not_come_to_an_end_sends_another(broker: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "drain", lambda **_: False)
     tasks.dispatch(using="default")
-    assert broker.messages() == 1
+    assert _sent(broker) == 1
 
 
-def test_a_task_that_came_to_an_end_sends_none(broker: Broker) -> None:
+def test_a_task_that_came_to_an_end_sends_none(broker: RedisServer) -> None:
     tasks.dispatch(using="default")
-    assert broker.messages() == 0
+    assert _sent(broker) == 0
 
 
-def test_a_task_calls_for_help_when_there_is_more_than_a_batch(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_calls_for_help_when_there_is_more_than_a_batch(
+    broker: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shop = Shop(watching(lambda _: None, batch_size=2))
     shop.add(shop.open(), "a", "b", "c")
     clear_mark("default")
     monkeypatch.setattr(tasks, "EventStore", lambda **_: shop.store)
-    before = broker.messages()
+    before = _sent(broker)
     tasks.sweep(using="default")
-    assert broker.messages() - before == 1
+    assert _sent(broker) - before == 1
 
 
-def test_a_worker_that_starts_is_woken_whatever_the_mark_of_a_killed_one_says(broker: Broker) -> None:
+def test_a_worker_that_starts_is_woken_whatever_the_mark_of_a_killed_one_says(broker: RedisServer) -> None:
     cache.set("eventstore:woken:default", 1, timeout=MARK_SECONDS)
     worker_ready.send(sender=None)
-    assert broker.messages() == 1
+    assert _sent(broker) == 1
 
 
 @pytest.mark.parametrize("task", [tasks.dispatch, tasks.sweep])
 def test_a_task_says_in_one_line_that_the_database_is_away(
-    broker: Broker, monkeypatch: pytest.MonkeyPatch, task: Callable[..., None]
+    broker: RedisServer, monkeypatch: pytest.MonkeyPatch, task: Callable[..., None]
 ) -> None:
     def lose_the_connection(**_: Any) -> bool:
         raise OperationalError("the connection is closed\nand more about it")
@@ -255,12 +217,12 @@ def test_a_task_says_in_one_line_that_the_database_is_away(
     assert [(line["event"], line["reason"]) for line in logged] == [
         ("eventstore.not_dispatched", "the connection is closed")
     ]
-    assert broker.messages() == 0
+    assert _sent(broker) == 0
 
 
 @pytest.mark.parametrize("task", [tasks.dispatch, tasks.sweep])
 def test_a_task_does_not_hide_an_error_of_the_program(
-    broker: Broker, monkeypatch: pytest.MonkeyPatch, task: Callable[..., None]
+    broker: RedisServer, monkeypatch: pytest.MonkeyPatch, task: Callable[..., None]
 ) -> None:
     def fail(**_: Any) -> bool:
         raise ArithmeticError
@@ -273,56 +235,115 @@ def test_a_task_does_not_hide_an_error_of_the_program(
 # --- When Redis is away -------------------------------------------------------------------------------------
 
 
-def test_a_commit_answers_in_bounded_time_when_redis_refuses_and_wakes_again_afterwards(
-    shop: Shop, broker: Broker
-) -> None:
-    _commit()
-    broker.kill()
-    began = time.monotonic()
-    shop.open()
-    assert time.monotonic() - began < BOUND_SECONDS
-    assert celery_wakeup.breaker.is_open()
-    broker.start()
-    assert _eventually(lambda: _commit() and broker.messages())
-    assert value("SELECT count(*) FROM eventstore_event") == 1
-
-
-def test_a_commit_answers_in_bounded_time_when_redis_hangs_and_wakes_again_afterwards(
-    shop: Shop, broker: Broker
+@pytest.mark.parametrize("fault", ["refuses", "hangs"])
+def test_a_commit_does_not_notice_that_redis_is_away_and_wakes_again_afterwards(
+    shop: Shop, broker: RedisServer, fault: str
 ) -> None:
     _commit()
     clear_mark("default")
-    broker.freeze()
-    assert _commit() < BOUND_SECONDS
-    assert celery_wakeup.breaker.is_open()
-    assert sum(_commit() for _ in range(20)) < BREAKER_SECONDS / 2  # while it is open nobody tries
-    broker.thaw()
-    before = broker.messages()
-    # The frozen attempt has left its mark, and no wake-up: the mark must not keep the next one from being sent.
-    cache.set("eventstore:woken:default", 1, timeout=MARK_SECONDS)
-    began = time.monotonic()
-    assert _eventually(lambda: _commit() and broker.messages() > before)
-    assert time.monotonic() - began < MARK_SECONDS
+    broker.kill() if fault == "refuses" else broker.freeze()
+    slowest = max(_commit() for _ in range(50))
+    shop.open()
+    assert not celery_wakeup.sender.wait_until_tried(seconds=PATIENCE_SECONDS)
+    assert celery_wakeup.is_broker_away()
+    assert slowest < QUICK_SECONDS
+    broker.start() if fault == "refuses" else broker.thaw()
+    # The attempts have left their mark, and no wake-up; no commit comes to remind of it.
+    assert _eventually(lambda: not celery_wakeup.is_broker_away())
+    assert _sent(broker) == 1
+    assert value("SELECT count(*) FROM eventstore_event") == 1
 
 
-def test_the_mark_is_left_to_expire_when_the_cache_is_away(broker: Broker) -> None:
+def test_it_says_once_that_the_broker_is_away_and_once_that_it_is_back(broker: RedisServer) -> None:
+    broker.kill()
+    tries: list[str] = []
+    send = celery_wakeup.send
+
+    def count(using: str, **named: bool) -> None:
+        tries.append(using)
+        send(using, **named)
+
+    with pytest.MonkeyPatch.context() as patched, capture_logs() as logged:
+        patched.setattr(celery_wakeup, "send", count)
+        _commit()
+        assert _eventually(lambda: len(tries) > 3)
+        broker.start()
+        assert _eventually(lambda: not celery_wakeup.is_broker_away())
+    assert [line["event"] for line in logged] == ["eventstore.broker_away", "eventstore.broker_back"]
+
+
+def test_a_fork_sends_its_own_wake_ups(broker: RedisServer) -> None:
+    _commit()
+    assert _sent(broker) == 1
+    clear_mark("default")
+
+    def wake_and_leave() -> None:
+        _commit()
+        assert celery_wakeup.sender.wait_until_tried(seconds=PATIENCE_SECONDS)
+
+    assert in_process(wake_and_leave) == 0
+    assert _sent(broker) == 2
+
+
+def test_the_mark_is_left_to_expire_when_the_cache_is_away(broker: RedisServer) -> None:
     broker.kill()
     clear_mark("default")  # says so in the log, and goes on
 
 
-def test_a_breaker_lets_one_try_for_all_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [100.0]
-    monkeypatch.setattr("eventstore.celery_wakeup.time.monotonic", lambda: clock[0])
-    breaker = Breaker(seconds=2.0)
-    assert not breaker.is_open()
-    breaker.failed()
-    assert breaker.is_open()
-    clock[0] += 2.5
-    assert not breaker.is_open()  # this caller tries
-    assert breaker.is_open()  # and the others wait for what comes of it
-    breaker.succeeded()
-    assert not breaker.is_open()
-    assert not breaker.is_trying()
+# --- Sweeping in need ---------------------------------------------------------------------------------------
+
+
+def _look(*, alone: bool = False, away: bool = True) -> bool:
+    return sweeping.look(using="default", alone=alone, help_away=lambda: away, call_for_help=lambda: None)
+
+
+def _let_it_stand_still() -> None:
+    rows("UPDATE eventstore_sequencer SET heartbeat_at = clock_timestamp() - interval '1 minute'")
+
+
+def test_nobody_sweeps_in_need_while_others_do(shop: Shop) -> None:
+    dispatch.drain(store=shop.store)
+    shop.open()
+    assert not _look()
+    assert value("SELECT count(*) FROM eventstore_log") == 0
+
+
+def test_it_sweeps_in_need_when_nobody_has_for_some_seconds(shop: Shop) -> None:
+    shop.open()
+    _let_it_stand_still()
+    assert _look()  # there is nobody who could be called, so that it goes on at once
+    assert value("SELECT count(*) FROM eventstore_log") == 1
+    shop.open()
+    assert _look(alone=True)
+    assert value("SELECT count(*) FROM eventstore_log") == 2
+
+
+def test_it_calls_for_help_and_leaves_the_work_to_those_who_can_hear_it(shop: Shop) -> None:
+    shop.open()
+    _let_it_stand_still()
+    called: list[int] = []
+    assert not sweeping.look(
+        using="default", alone=True, help_away=lambda: False, call_for_help=lambda: called.append(1)
+    )
+    assert called == [1]
+
+
+def test_an_idle_sweep_shows_that_it_lives_every_second() -> None:
+    assert sweeping.STILL_SECONDS > 2.0  # twice what `eventstore.sequencer` leaves between two signs of life
+
+
+def test_it_goes_on_looking_whatever_a_look_runs_into(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    def look(**_: Any) -> bool:
+        looks.append(1)
+        raise ArithmeticError
+
+    monkeypatch.setattr(sweeping, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(sweeping, "look", look)
+    stopped = sweeping.begin(using="default", help_away=lambda: False, call_for_help=lambda: None)
+    assert _eventually(lambda: len(looks) > 2)
+    stopped.set()
 
 
 def test_celery_is_told_the_address_of_the_redis_that_the_cache_goes_to() -> None:
