@@ -170,6 +170,12 @@ LEFT JOIN readmodel.customer c ON c.customer_id = a.customer_id
 ORDER BY e.version DESC
 """
 
+# Which of an account's entries others undo.
+_REVERSED_ENTRIES = """
+SELECT reverses FROM readmodel.entry
+WHERE account_id = ANY(%(account_ids)s::uuid[]) AND reverses = ANY(%(entry_ids)s::uuid[]) AND reverses IS NOT NULL
+"""
+
 # A transfer with its steps.
 _TRANSFER = """
 SELECT t.transfer_id, t.from_account_id, t.to_account_id, t.amount, t.currency, t.description, t.reference, t.metadata,
@@ -368,6 +374,18 @@ def entries(
         after=after,
         limit=limit,
     )
+
+
+def reversed_entries(*, entries: Sequence[EntryRow]) -> set[UUID]:
+    """The ids of those of the entries that have been reversed, wherever on the statement that was."""
+    found = _values(
+        _REVERSED_ENTRIES,
+        {
+            "account_ids": list({entry.account_id for entry in entries}),
+            "entry_ids": [entry.entry_id for entry in entries],
+        },
+    )
+    return {reverses for (reverses,) in found}
 
 
 def transfer(*, transfer_id: UUID) -> TransferView | None:

@@ -9,9 +9,18 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from accounts.published.money import MAX_AMOUNT_MINOR, format_amount
+from accounts.published.text import (
+    MAX_DESCRIPTION_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_REASON_LENGTH,
+    MAX_REFERENCE_LENGTH,
+    MAX_TITLE_LENGTH,
+)
 from tests.browser.conftest import Api, Open, Watch, keep_picture
 
 WIDTHS = (1280, 360)
+LARGEST = format_amount(MAX_AMOUNT_MINOR, "EUR")
 GRAVE = ("serious", "critical")
 ALL_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 # In the dark the same elements have other colours, and nothing else is different.
@@ -28,6 +37,7 @@ def pages(teller_api: Api, supervisor_api: Api) -> dict[str, str]:
         row for row in teller_api.all(f"/accounts/{account['account_id']}/entries") if row["kind"] == "withdrawal"
     )
     own = f"/accounts/{account['account_id']}"
+    empty = teller_api.account(balance="0.00")
     return {
         "today": "/",
         "find": "/find?q=an",
@@ -44,13 +54,70 @@ def pages(teller_api: Api, supervisor_api: Api) -> dict[str, str]:
         "deposit": f"{own}/deposit",
         "withdraw": f"{own}/withdraw",
         "freeze": f"{own}/freeze",
-        "close": f"{own}/close",
+        "close": f"/accounts/{empty['account_id']}/close",
+        "close-refused": f"{own}/close",
         "reverse": f"{own}/entries/{cash['version']}/reverse",
         "transfers": "/transfers",
         "new-transfer": f"/transfers/new?from={account['account_id']}",
         "missing": "/nowhere",
         **{f"transfer-{state.lower()}": f"/transfers/{id}" for state, id in transfers.items()},
     }
+
+
+@pytest.fixture(scope="package")
+def endless(teller_api: Api, supervisor_api: Api) -> dict[str, str]:
+    """Pages with everything as long as it may be, in one word, and with the largest amounts."""
+    payer, payee = (_endless_account(teller_api) for _ in range(2))
+    for _ in range(2):
+        teller_api.post(f"/accounts/{payer}/deposits", {"amount": LARGEST, "description": "D" * MAX_DESCRIPTION_LENGTH})
+    transfer = {
+        "from_account_id": payer,
+        "to_account_id": payee,
+        "amount": LARGEST,
+        "description": "D" * MAX_DESCRIPTION_LENGTH,
+        "reference": "R" * MAX_REFERENCE_LENGTH,
+    }
+    transfer_id = teller_api.post("/transfers", transfer, Prefer="wait=5")["transfer_id"]
+    teller_api.get(f"/accounts/{payer}", min_version=4)
+    supervisor_api.post(f"/accounts/{payee}/freeze", {"reason": "R" * MAX_REASON_LENGTH})
+    refunded = teller_api.post("/transfers", transfer, Prefer="wait=5")["transfer_id"]
+    account = teller_api.get(f"/accounts/{payer}")
+    customer = f"/customers/{account['customer_id']}"
+    return {
+        "customer": customer,
+        "change": f"{customer}/change",
+        "open-account": f"{customer}/open-account",
+        "account": f"/accounts/{payer}",
+        "account-frozen": f"/accounts/{payee}",
+        "statement": f"/accounts/{payer}/statement",
+        "deposit": f"/accounts/{payer}/deposit",
+        "refused-deposit": f"/accounts/{payee}/deposit",
+        "reverse": f"/accounts/{payer}/entries/2/reverse",
+        "transfer": f"/transfers/{transfer_id}",
+        "transfer-refunded": f"/transfers/{refunded}",
+        "new-transfer": f"/transfers/new?from={payer}",
+        "find": f"/find?q={'N' * 100}",
+        # The lists and Today, whose newest are these.
+        "today": "/",
+        "customers": "/customers",
+        "accounts": "/accounts",
+        "transfers": "/transfers",
+    }
+
+
+def _endless_account(api: Api) -> str:
+    customer = {"name": "N" * MAX_NAME_LENGTH, "email": f"{'e' * 64}@{'d' * 60}.example", "phone": "+49 30 1234567"}
+    made = api.post("/customers", {**customer, "reference": "R" * MAX_REFERENCE_LENGTH})
+    account = {
+        "customer_id": made["customer_id"],
+        "title": "T" * MAX_TITLE_LENGTH,
+        "currency": "EUR",
+        "initial_balance": LARGEST,
+        "reference": "R" * MAX_REFERENCE_LENGTH,
+    }
+    account_id = api.post("/accounts", account)["account_id"]
+    api.get(f"/accounts/{account_id}", min_version=1)
+    return account_id
 
 
 def _wider_than_the_window(page: Page) -> list[str]:
@@ -74,7 +141,7 @@ def _grave_findings(page: Page, theme: str = "light") -> list[str]:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_page_is_accessible_and_fits(theme: str, pages: dict[str, str], open_as: Open, watch: Watch) -> None:
-    watch.expect("/nowhere")
+    watch.expect("/nowhere|/close")
     page = open_as("supervisor", "/", theme=theme)
     wrong: dict[str, object] = {}
     for name, path in pages.items():
@@ -87,6 +154,32 @@ def test_every_page_is_accessible_and_fits(theme: str, pages: dict[str, str], op
             keep_picture(page, f"{name}-{theme}-{width}")
             if wide := _wider_than_the_window(page):
                 wrong[f"{name} at {width}"] = wide
+    assert wrong == {}
+
+
+def test_every_page_holds_words_without_an_end(endless: dict[str, str], open_as: Open, watch: Watch) -> None:
+    watch.expect("409|/deposit")
+    page = open_as("supervisor", "/")
+    wrong: dict[str, object] = {}
+
+    def look(name: str) -> None:
+        for width in (1280, 360):
+            page.set_viewport_size({"width": width, "height": 800})
+            keep_picture(page, f"endless-{name}-{width}")
+            if wide := _wider_than_the_window(page):
+                wrong[f"{name} at {width}"] = wide
+
+    for name, path in endless.items():
+        page.goto(path)
+        look(name)
+    page.goto(endless["new-transfer"])
+    payee = page.request.get(f"/api/v1{endless['account-frozen']}").json()
+    page.get_by_label("To", exact=True).fill(payee["number"])
+    page.get_by_label("Amount").fill(LARGEST)
+    page.get_by_label("Description").fill("D" * MAX_DESCRIPTION_LENGTH)
+    page.get_by_role("button", name="Review").click()
+    expect(page.locator(".review")).to_be_visible()
+    look("review")
     assert wrong == {}
 
 

@@ -18,11 +18,53 @@ def test_a_teller_logs_in_reads_and_deposits(open_as: Open, teller_api: Api) -> 
     page.get_by_role("link", name="Deposit", exact=True).click()
     page.get_by_label("Amount").fill("oops")
     page.get_by_role("button", name="Deposit", exact=True).click()
-    expect(page.locator(".error")).to_contain_text("Write the amount like")
+    expect(page.locator(".error")).to_contain_text("This is not an amount")
     page.get_by_label("Amount").fill("20")
     page.get_by_role("button", name="Deposit", exact=True).click()
     expect(page.locator("#balance")).to_have_text("20.00EUR")
     expect(page.locator("#notes")).to_contain_text("20.00 EUR deposited")
+
+
+def test_a_teller_opens_an_account_and_moves_money(open_as: Open, teller_api: Api) -> None:
+    payee = teller_api.account(balance="0.00", name="Ines Haddad")
+    customer = teller_api.account(balance="0.00", name="Carol Cho")["customer_id"]
+    page = open_as("teller", f"/customers/{customer}", script=False)
+    page.get_by_role("link", name="Open an account").click()
+    page.get_by_label("Title").fill("Travel")
+    page.get_by_label("Currency").fill("euro")
+    page.get_by_label("Cash paid in now").fill("500")
+    page.get_by_role("button", name="Open the account").click()
+    expect(page.locator("#balance")).to_have_text("500.00EUR")
+    page.get_by_role("link", name="Transfer from here").click()
+    page.get_by_label("To", exact=True).fill(payee["number"])
+    page.get_by_label("Amount").fill("150")
+    page.get_by_role("button", name="Review").click()
+    expect(page.locator(".review")).to_contain_text("Move 150.00EUR")
+    page.get_by_role("button", name="Move the money").click()
+    expect(page.locator(".transfer-title")).to_contain_text("Transfer")
+    teller_api.get(f"/accounts/{payee['account_id']}", min_version=2)
+    page.reload()
+    expect(page.locator(".transfer-title .pill")).to_have_text("COMPLETED")
+
+
+def test_each_page_is_read_without_a_script(open_as: Open, teller_api: Api) -> None:
+    payer, payee = teller_api.account(balance="500.00", name="Carol Cho"), teller_api.account(balance="0.00")
+    transfer = teller_api.transfer(payer, payee, "150.00")["transfer_id"]
+    page = open_as("auditor", "/", script=False)
+    for path, words in {
+        "/": "150.00",
+        "/find?q=Carol": "Carol Cho",
+        "/customers?search=carol": "Carol Cho",
+        f"/customers/{payer['customer_id']}": "350.00",
+        f"/accounts?search={payer['number']}": "350.00",
+        f"/accounts/{payer['account_id']}": "Transfer to",
+        f"/accounts/{payer['account_id']}?kind=debit": "150.00",
+        f"/accounts/{payer['account_id']}/statement": "Closing balance",
+        "/transfers?state=COMPLETED": "150.00",
+        f"/transfers/{transfer}": "150.00 EUR moved from Household of Carol Cho",
+    }.items():
+        page.goto(path)
+        expect(page.locator("#main")).to_contain_text(words)
 
 
 def test_the_theme_is_chosen_without_a_script(open_as: Open) -> None:

@@ -16,10 +16,12 @@ from django.db import connection, connections
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
+from accounts.domain.account import ACCOUNT, RefundDebit
 from config.staff.members import create_person
 from config.staff.models import StaffMember
 from config.staff.roles import Role
 from eventstore.dispatch import drain
+from eventstore.metadata import Metadata
 from eventstore.store import EventStore
 
 if TYPE_CHECKING:
@@ -114,6 +116,13 @@ def role_group(role: Role) -> Group:
 def dispatch() -> None:
     """Does what the workers do, until nothing is left."""
     assert drain(store=EventStore())
+
+
+def refund(account_id: UUID, *, amount: int) -> None:
+    """What happens to an account that was closed between its debit and the other account's refusal."""
+    command = RefundDebit(transfer_id=uuid4(), amount=amount, counterparty_account_id=uuid4())
+    metadata = Metadata(actor="system:accounts.saga", correlation_id=uuid4())
+    EventStore().execute(ACCOUNT, account_id, command, metadata=metadata)
 
 
 @contextmanager

@@ -10,12 +10,9 @@ from uuid import UUID, uuid4
 import pytest
 from stdnum import damm
 
-from accounts.domain.account import ACCOUNT, RefundDebit
 from config.staff.roles import Role
-from eventstore.metadata import Metadata
-from eventstore.store import EventStore
 from tests.conftest import Database
-from tests.integration.counter import Counter, dispatch, field_errors, problem, written_rows
+from tests.integration.counter import Counter, dispatch, field_errors, problem, refund, written_rows
 from views_readmodel import queries
 
 
@@ -31,13 +28,6 @@ def supervisor(committed_db: Database) -> Counter:
 
 def _open_body(customer_id: UUID, **fields: Any) -> dict[str, Any]:
     return {"customer_id": str(customer_id), "title": "Household", "currency": "EUR", **fields}
-
-
-def _refund(account_id: UUID, *, amount: int) -> None:
-    """What happens to an account that was closed between its debit and the other account's refusal."""
-    command = RefundDebit(transfer_id=uuid4(), amount=amount, counterparty_account_id=uuid4())
-    metadata = Metadata(actor="system:accounts.saga", correlation_id=uuid4())
-    EventStore().execute(ACCOUNT, account_id, command, metadata=metadata)
 
 
 def test_it_opens_an_account_with_a_number_whose_check_digit_agrees(teller: Counter) -> None:
@@ -265,7 +255,7 @@ def test_it_pays_out_a_closed_account_whole_and_only_for_a_supervisor(teller: Co
     path = f"accounts/{account_id}/withdrawals"
     supervisor.post(f"accounts/{account_id}/close", {"reason": "x"})
     problem(supervisor.post(path, {"amount": "20.00"}), 422, "invalid_state")
-    _refund(account_id, amount=2_000)
+    refund(account_id, amount=2_000)
     problem(teller.post(path, {"amount": "20.00"}), 422, "account_closed")
     before = written_rows()
     problem(supervisor.post(path, {"amount": "19.99"}), 422, "invalid_state")

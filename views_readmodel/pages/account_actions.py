@@ -1,12 +1,13 @@
 """What can be done with an account: each action says who may, when it makes sense, what will happen, and does it.
 
-An action is offered only where it can succeed as far as the page knows; the account itself decides. Its form stands in
-a dialog, or on a page of its own without a script.
+An action is offered only where it can succeed as far as the page knows; where it cannot, its address says why not and
+has no form. What was sent is put to the account all the same: it decides, not a read model that may be a moment behind.
+A form stands in a dialog, or on a page of its own without a script.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,6 +28,7 @@ from views_readmodel.pages.commanding import CommandForm, carry_out, shown
 from views_readmodel.pages.forms.accounts import CashForm, PayOutForm, ReasonForm
 from views_readmodel.pages.tags import money
 from views_readmodel.pages.viewing import go_to, page
+from views_readmodel.projections.accounts import EntryKind
 from views_readmodel.queries import AccountView
 
 
@@ -37,7 +39,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     word: str  # on the button that opens it
     title: str
     permission: AccountsPermission
-    makes_sense: Callable[[AccountView], bool]
+    senseless: Mapping[str, str]  # why not, by the states in which it makes no sense
+    hindrance: Callable[[AccountView], str] = lambda _: ""  # what is in the way in any other state, or nothing
     sentence: Callable[[AccountView], str]  # what will happen
     form: Callable[[Any, AccountView], CommandForm]
     call: Callable[[CommandContext, AccountView, dict[str, Any]], Any]
@@ -57,8 +60,19 @@ def _reason(data: Any, _account: AccountView) -> CommandForm:
     return ReasonForm(data)
 
 
-def _is(status: AccountStatus) -> Callable[[AccountView], bool]:
-    return lambda account: account.state == status
+_FROZEN: Final = "This account is frozen: no money moves in or out at the counter until a supervisor unfreezes it."
+_CLOSED: Final = "This account is closed for good. Its history stays."
+_MOVES_NOT: Final[Mapping[str, str]] = {AccountStatus.FROZEN: _FROZEN, AccountStatus.CLOSED: _CLOSED}
+
+
+def _still_held(account: AccountView) -> str:
+    if account.balance == 0:
+        return ""
+    return f"Only an empty account can be closed, and this one holds {_held(account)}. Pay that out or move it first."
+
+
+def _nothing_held(account: AccountView) -> str:
+    return "" if account.balance > 0 else "This account is closed and holds nothing that could be paid out."
 
 
 DEPOSIT: Final = Action(
@@ -66,7 +80,7 @@ DEPOSIT: Final = Action(
     word="Deposit",
     title="Deposit cash",
     permission=AccountsPermission.DEPOSIT,
-    makes_sense=_is(AccountStatus.OPEN),
+    senseless=_MOVES_NOT,
     sentence=lambda account: f"You take cash in. The account holds {_held(account)} now, and more by the amount after.",
     form=_cash,
     call=lambda context, account, asked: services.deposit(context=context, account_id=account.account_id, **asked),
@@ -78,7 +92,7 @@ WITHDRAW: Final = Action(
     word="Withdraw",
     title="Withdraw cash",
     permission=AccountsPermission.WITHDRAW,
-    makes_sense=_is(AccountStatus.OPEN),
+    senseless=_MOVES_NOT,
     sentence=lambda account: f"You pay cash out. The account holds {_held(account)} now; it never goes below zero.",
     form=_cash,
     call=lambda context, account, asked: services.withdraw(context=context, account_id=account.account_id, **asked),
@@ -90,7 +104,7 @@ FREEZE: Final = Action(
     word="Freeze",
     title="Freeze the account",
     permission=AccountsPermission.FREEZE_ACCOUNT,
-    makes_sense=_is(AccountStatus.OPEN),
+    senseless={AccountStatus.FROZEN: "This account is frozen already.", AccountStatus.CLOSED: _CLOSED},
     sentence=lambda _: "No money moves in or out until it is unfrozen. Transfers to it are paid back to their payers.",
     form=_reason,
     call=lambda context, account, asked: services.freeze_account(
@@ -104,7 +118,7 @@ UNFREEZE: Final = Action(
     word="Unfreeze",
     title="Unfreeze the account",
     permission=AccountsPermission.FREEZE_ACCOUNT,
-    makes_sense=_is(AccountStatus.FROZEN),
+    senseless={AccountStatus.OPEN: "This account is not frozen.", AccountStatus.CLOSED: _CLOSED},
     sentence=lambda _: "Money moves in and out again from now on.",
     form=_reason,
     call=lambda context, account, asked: services.unfreeze_account(
@@ -118,12 +132,12 @@ CLOSE: Final = Action(
     word="Close",
     title="Close the account",
     permission=AccountsPermission.CLOSE_ACCOUNT,
-    makes_sense=_is(AccountStatus.OPEN),
-    sentence=lambda account: (
-        "It is closed for good, and its history stays."
-        if account.balance == 0
-        else f"Only an empty account can be closed, and this one holds {_held(account)}. Pay that out or move it first."
-    ),
+    senseless={
+        AccountStatus.FROZEN: "This account is frozen. Unfreeze it first, then close it.",
+        AccountStatus.CLOSED: "This account is closed already.",
+    },
+    hindrance=_still_held,
+    sentence=lambda _: "It is closed for good, and its history stays.",
     form=_reason,
     call=lambda context, account, asked: services.close_account(
         context=context, account_id=account.account_id, **asked
@@ -136,7 +150,11 @@ PAY_OUT: Final = Action(
     word="Pay out",
     title="Pay out the closed account",
     permission=AccountsPermission.PAY_OUT_CLOSED_ACCOUNT,
-    makes_sense=lambda account: account.state == AccountStatus.CLOSED and account.balance > 0,
+    senseless={
+        AccountStatus.OPEN: "This account is open. Only a closed one is paid out here; from an open one, withdraw.",
+        AccountStatus.FROZEN: "This account is frozen. Only a closed one is paid out here.",
+    },
+    hindrance=_nothing_held,
     sentence=lambda account: f"A refund came back after closing. You pay out all {_held(account)} in cash.",
     form=lambda data, _account: PayOutForm(data),
     call=lambda context, account, asked: services.pay_out(
@@ -150,11 +168,19 @@ PAY_OUT: Final = Action(
 )
 
 ACTIONS: Final = (DEPOSIT, WITHDRAW, FREEZE, UNFREEZE, CLOSE, PAY_OUT)
+REVERSIBLE: Final = (EntryKind.DEPOSIT, EntryKind.WITHDRAWAL)
 
 
 def offered(user: Any, account: AccountView) -> list[Action]:
     """What the user may do with the account as it stands."""
-    return [action for action in ACTIONS if action.makes_sense(account) and user.has_perm(action.permission)]
+    return [
+        action
+        for action in ACTIONS
+        if user.has_perm(action.permission)
+        and account.state not in action.senseless
+        # Closing is offered even so: who looks for it is told what to do first.
+        and (action is CLOSE or not action.hindrance(account))
+    ]
 
 
 def view_of(action: Action) -> Callable[..., Any]:
@@ -169,6 +195,8 @@ def view_of(action: Action) -> Callable[..., Any]:
             if made := carry_out(request, form, lambda context: action.call(context, account, asked)):
                 messages.success(request, action.done(account, asked))
                 return _back(request, account_id, made.version)
+        if why := action.senseless.get(account.state) or action.hindrance(account):
+            return _not_now(request, account, title=action.title, why=why)
         context = {"action": action, "account": account, "form": form, "sentence": action.sentence(account)}
         return render(request, "accounts/action.html", context)
 
@@ -188,8 +216,24 @@ def reverse_entry(request: HttpRequest, account_id: UUID, version: int) -> HttpR
     if form.is_valid() and (made := carry_out(request, form, call)):
         messages.success(request, "The entry is reversed.")
         return _back(request, account_id, made.version)
+    if why := _irreversible(account, entry):
+        return _not_now(request, account, title="Reverse this entry", why=why)
     context = {"account": account, "entry": entry, "form": form}
     return render(request, "accounts/reverse_entry.html", context)
+
+
+def _irreversible(account: AccountView, entry: queries.EntryView) -> str:
+    """Why the entry cannot be reversed here, or nothing."""
+    if entry.kind not in REVERSIBLE:
+        return "Only a deposit or a withdrawal at the counter is reversed here. Undo a transfer by one the other way."
+    if entry.entry_id in queries.reversed_entries(entries=[entry]):
+        return "This entry has been reversed already."
+    return _MOVES_NOT.get(account.state, "")
+
+
+def _not_now(request: HttpRequest, account: AccountView, *, title: str, why: str) -> HttpResponse:
+    """409: it makes no sense as things stand. In words, with the way back and without a form."""
+    return render(request, "accounts/not_now.html", {"account": account, "title": title, "why": why}, status=409)
 
 
 def _back(request: HttpRequest, account_id: UUID, version: int) -> HttpResponse:

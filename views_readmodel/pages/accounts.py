@@ -14,14 +14,14 @@ from accounts.permissions import AccountsPermission
 from accounts.published.events import AccountStatus
 from accounts.published.money import DECIMALS
 from views_readmodel import queries
-from views_readmodel.pages.account_actions import offered
+from views_readmodel.pages.account_actions import REVERSIBLE, offered
 from views_readmodel.pages.commanding import posting
 from views_readmodel.pages.days import bank_today, begins
+from views_readmodel.pages.forms.currencies import CURRENCIES, FUNDS
 from views_readmodel.pages.viewing import Version, listed, page, typed
 from views_readmodel.projections.accounts import EntryKind
 
 STATES: Final = tuple(status.value for status in AccountStatus)
-REVERSIBLE: Final = (EntryKind.DEPOSIT, EntryKind.WITHDRAWAL)
 MOST_LINES: Final = 1_000
 """How many entries one printed statement takes; more are for a shorter span of dates."""
 
@@ -72,7 +72,7 @@ def accounts(request: HttpRequest) -> HttpResponse:
         "state": state,
         "currency": currency,
         "states": STATES,
-        "currencies": sorted(DECIMALS),
+        "currencies": [*CURRENCIES, *sorted(FUNDS)],
         "filtered": bool(search or state or currency),
     }
     return render(request, "accounts/list.html", context)
@@ -102,7 +102,7 @@ def account(request: HttpRequest, account_id: UUID) -> HttpResponse:
         "kinds": [known.value for known in EntryKind],
         "actions": offered(request.user, found),
         "reversible": REVERSIBLE,
-        "reversed": {entry.reverses for entry in entries},
+        "reversed": queries.reversed_entries(entries=entries),
         "posting": found.version < waited_for,
     }
     return render(request, "accounts/account.html", context)

@@ -18,6 +18,7 @@ from eventstore.store import Answered
 from views_readmodel import queries
 from views_readmodel.pages.commanding import carry_out, posting, shown
 from views_readmodel.pages.forms.accounts import OpenAccountForm
+from views_readmodel.pages.forms.currencies import CURRENCIES
 from views_readmodel.pages.forms.customers import ChangeCustomerForm, RegisterCustomerForm
 from views_readmodel.pages.viewing import go_to, listed, page, typed
 from views_readmodel.projections.customers import CustomerRow
@@ -112,7 +113,7 @@ def open_account(request: HttpRequest, customer_id: UUID) -> HttpResponse:
         messages.success(request, f"Account {made.number} is open.")
         wait = shown(subject=queries.Subject.ACCOUNT, id=made.account_id, version=made.version)
         return go_to(request, reverse("account", args=[made.account_id]) + wait)
-    return _form(request, "accounts/customers/open_account.html", form, customer=found)
+    return _form(request, "accounts/customers/open_account.html", form, customer=found, currencies=CURRENCIES.items())
 
 
 def _form(request: HttpRequest, template: str, form: Any, **context: Any) -> HttpResponse:

@@ -115,18 +115,23 @@ def _review(asked: dict[str, Any]) -> dict[str, Any]:
         "amount_minor": amount_minor,
         "left_minor": payer.balance - amount_minor,
         "cautions": _cautions(payer, payee, amount_minor),
+        "would_move": payer.state == AccountStatus.OPEN and payee.state != AccountStatus.CLOSED,
     }
 
 
 def _cautions(payer: queries.AccountView, payee: queries.AccountView, amount_minor: int) -> list[str]:
     """Why it would probably be refused, as far as can be seen from here."""
     found = []
-    if payer.state != AccountStatus.OPEN:
-        found.append(f"The paying account is {payer.state.lower()}, and will refuse.")
+    if payer.state == AccountStatus.CLOSED:
+        found.append("The paying account is closed for good, so nothing would move.")
+    elif payer.state == AccountStatus.FROZEN:
+        found.append("The paying account is frozen, so nothing would move. A supervisor can unfreeze it.")
     elif amount_minor > payer.balance:
-        found.append("The paying account does not hold that much now, so nothing would move.")
-    if payee.state != AccountStatus.OPEN:
-        found.append(f"The receiving account is {payee.state.lower()}; the amount would come back.")
+        found.append("The paying account does not hold that much now. Unless money comes in before, nothing will move.")
+    if payee.state == AccountStatus.CLOSED:
+        found.append("The receiving account is closed for good. Choose another account of the customer.")
+    elif payee.state == AccountStatus.FROZEN:
+        found.append("The receiving account is frozen. Unless it is unfrozen before, the amount will come back.")
     return found
 
 

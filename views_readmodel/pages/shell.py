@@ -49,7 +49,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     return {
         "places": lambda: _places(request),
         "theme": _theme(request),
-        "zone_name": timezone.get_current_timezone_name(),
+        "zone_name": str(timezone.get_current_timezone()),
         "now": timezone.now(),
         # A form is the same in a dialog and on a page of its own; only what stands around it differs.
         "layout": "layouts/dialog.html" if _asks_for_dialog(request) else "base.html",

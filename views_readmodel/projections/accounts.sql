@@ -43,3 +43,4 @@ CREATE TABLE entry (
 );
 CREATE INDEX entry_at ON entry (account_id, recorded_at, version);
 CREATE INDEX entry_of_transfer ON entry (transfer_id) WHERE transfer_id IS NOT NULL;
+CREATE INDEX entry_reversing ON entry (account_id, reverses) WHERE reverses IS NOT NULL;

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from unittest.mock import patch
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
+from accounts.published.money import DECIMALS
+from config.staff.roles import Role
 from tests.integration.counter import Counter, dispatch, dispatching
 from tests.integration.pages.desk import Desk
 from views_readmodel import queries
+from views_readmodel.pages.forms.currencies import FUNDS
 
 
 def test_a_teller_takes_a_customer_from_registration_to_a_transfer(teller: Desk, counter: Counter) -> None:
@@ -80,12 +83,15 @@ def test_a_form_that_was_used_for_something_else_says_so_and_does_nothing(teller
 @pytest.mark.parametrize(
     ("amount", "words"),
     [
-        ("12,5", "Write the amount like 1500.00"),
-        ("12.345", "Write the amount like 1500.00"),
-        ("minus one", "Write the amount like 1500.00"),
+        ("12,5", "This is not an amount. Write it like 1500.00"),
+        ("minus one", "This is not an amount. Write it like 1500.00"),
+        ("-12.50", "never negative"),
+        ("\N{MINUS SIGN}12.50", "never negative"),
+        ("12.345", "EUR has 2 decimals, and this has 3"),
         ("", "Amount is missing"),
         ("0", "must be more than zero"),
-        ("10000000000.00", "more than the bank moves or holds at once"),
+        ("10000000000.00", "more than the bank moves at once, which is 9,999,999,999.99 EUR"),
+        ("9" * 30, "more than the bank moves at once"),
         ("500.01", "does not hold that much"),
     ],
 )
@@ -112,8 +118,8 @@ def test_a_supervisor_freezes_unfreezes_reverses_and_closes(supervisor: Desk, co
         assert 'data-state="FROZEN"' in supervisor.get(address).content.decode()
         supervisor.fill_in(f"{address}/unfreeze", reason="Cleared up")
         supervisor.fill_in(f"{address}/entries/2/reverse", reason="Counted wrongly")
-        again = supervisor.fill_in(f"{address}/entries/2/reverse", reason="Once more").content.decode()
-        assert "has been reversed already" in again
+        again = supervisor.get(f"{address}/entries/2/reverse")
+        assert "has been reversed already" in again.content.decode()
         supervisor.fill_in(f"{address}/close", reason="Moved away")
         assert 'data-state="CLOSED"' in supervisor.get(address).content.decode()
 
@@ -121,8 +127,11 @@ def test_a_supervisor_freezes_unfreezes_reverses_and_closes(supervisor: Desk, co
 def test_closing_an_account_that_holds_money_is_refused_in_words(supervisor: Desk, counter: Counter) -> None:
     account = counter.account("20.00")
     dispatch()
-    page = supervisor.fill_in(f"/accounts/{account}/close", reason="Moved away").content.decode()
-    assert "still holds money" in page
+    address = f"/accounts/{account}/close"
+    sent = {"key": str(uuid4()), "reason": "Moved away"}
+    for answered in (supervisor.get(address), supervisor.send(address, sent)):
+        assert answered.status_code == 409
+        assert "this one holds 20.00 EUR" in answered.content.decode()
 
 
 def test_a_new_transfer_says_what_is_wrong_with_each_account(teller: Desk, counter: Counter) -> None:
@@ -164,10 +173,53 @@ def test_the_statement_of_some_days_runs_from_one_balance_to_the_other(teller: D
     assert "before the first day" in wrong
 
 
-def test_paying_out_by_its_address_moves_nothing_on_an_open_account(supervisor: Desk, counter: Counter) -> None:
-    account = counter.account("500.00")
+def test_all_that_is_wrong_with_a_new_transfer_is_said_at_once(teller: Desk) -> None:
+    page = teller.fill_in("/transfers/new", from_account="nobody", to_account="", amount="-5").content.decode()
+    assert "no account number" in page
+    assert "To is missing" in page
+    assert "never negative" in page
+
+
+@pytest.mark.parametrize(
+    ("state", "of", "says", "is_offered"),
+    [
+        ("close", "payer", "closed for good, so nothing would move", False),
+        ("freeze", "payer", "frozen, so nothing would move", False),
+        ("close", "payee", "closed for good", False),
+        ("freeze", "payee", "the amount will come back", True),
+        ("", "payer", "does not hold that much now", True),
+    ],
+)
+def test_the_review_warns_and_offers_to_move_only_what_can_move(
+    state: str, of: str, says: str, is_offered: bool, teller: Desk, counter: Counter
+) -> None:
+    ids = {"payer": counter.account("0.00"), "payee": counter.account("0.00")}
     dispatch()
-    answered = supervisor.fill_in(f"/accounts/{account}/pay-out")
+    if state:
+        assert Counter(Role.SUPERVISOR).post(f"accounts/{ids[of]}/{state}", {"reason": "A test"}).status_code == 200
     dispatch()
-    assert "not closed" in answered.content.decode()
-    assert counter.balance(account) == "500.00"
+    number = {name: queries.account(account_id=id).number for name, id in ids.items()}  # type: ignore[union-attr]
+    sent = teller.fill_in("/transfers/new", from_account=number["payer"], to_account=number["payee"], amount="1.00")
+    page = teller.get(sent.headers["Location"]).content.decode()
+    assert says in page
+    assert ("Move the money" in page) is is_offered
+    assert ("Nothing would move" in page) is not is_offered
+    assert "Change something" in page
+
+
+def test_a_currency_is_found_by_code_or_name_and_no_unit_of_account_is_offered(
+    teller: Desk, bank: dict[str, UUID]
+) -> None:
+    address = f"/customers/{bank['customer']}/open-account"
+    offered = re.findall(r'<option value="([A-Z]{3})">', teller.get(address).content.decode())
+    assert offered[:3] == ["EUR", "USD", "GBP"]
+    assert set(offered) | FUNDS == set(DECIMALS)
+    assert not FUNDS & set(offered)
+    for typed, code in (("chf", "CHF"), ("Swiss franc", "CHF"), ("yen", "JPY")):
+        opened = teller.fill_in(address, title="Travel", currency=typed, initial_balance="0")
+        dispatch()
+        account = queries.account(account_id=UUID(opened.headers["Location"].split("/")[2].partition("?")[0]))
+        assert account is not None
+        assert account.currency == code
+    for typed in ("XAU", "CHE", "francs"):
+        assert "This is no currency" in teller.fill_in(address, title="Travel", currency=typed).content.decode()

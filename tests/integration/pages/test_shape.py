@@ -53,7 +53,7 @@ def addresses(bank: dict[str, UUID]) -> list[str]:
 def test_no_page_takes_more_queries_than_it_may(supervisor: Desk, bank: dict[str, UUID]) -> None:
     taken = {}
     for address in addresses(bank):
-        assert supervisor.get(address).status_code == 200, address
+        assert supervisor.get(address).status_code == (409 if address.endswith("/close") else 200), address
         taken[address] = supervisor.queries
     assert max(taken.values()) <= MOST_QUERIES, taken
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from django import forms
 from django.http import QueryDict
 
-from accounts.published.money import DECIMALS
 from accounts.published.text import (
     MAX_DESCRIPTION_LENGTH,
     MAX_REASON_LENGTH,
@@ -15,14 +11,8 @@ from accounts.published.text import (
     MAX_TITLE_LENGTH,
 )
 from views_readmodel.pages.commanding import CommandForm
+from views_readmodel.pages.forms.currencies import CurrencyField, currency_of
 from views_readmodel.pages.forms.fields import AmountField, line, write_in
-
-# The ones at hand first; every other one that an account can be in follows.
-_USUAL: Final = ("EUR", "USD", "GBP", "CHF", "JPY")
-_CURRENCIES: Final = [
-    ("Usual", [(code, code) for code in _USUAL]),
-    ("All others", [(code, code) for code in sorted(DECIMALS) if code not in _USUAL]),
-]
 
 
 class OpenAccountForm(CommandForm):
@@ -31,18 +21,20 @@ class OpenAccountForm(CommandForm):
     title = line(
         label="Title", max_length=MAX_TITLE_LENGTH, required=True, help_text="What it is for: Household, Savings …"
     )
-    currency = forms.ChoiceField(
-        label="Currency", choices=_CURRENCIES, initial="EUR", help_text="It never changes afterwards."
+    currency = CurrencyField(
+        label="Currency",
+        max_length=40,
+        initial="EUR",
+        help_text="Its code or its name: EUR, Swiss franc … It never changes afterwards.",
     )
-    initial_balance = AmountField(label="Cash paid in now", required=False)
+    initial_balance = AmountField(label="Cash paid in now", required=False, zero_allowed=True)
     reference = line(
         label="Reference", max_length=MAX_REFERENCE_LENGTH, help_text="The number it has in another system."
     )
 
     def __init__(self, data: QueryDict | None = None) -> None:
         super().__init__(data)
-        currency = self.data.get("currency", "")
-        write_in(self, "initial_balance", currency if currency in DECIMALS else "")
+        write_in(self, "initial_balance", currency_of(self.data.get("currency", "").strip()))
 
 
 class CashForm(CommandForm):

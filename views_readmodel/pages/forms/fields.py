@@ -7,19 +7,26 @@ from typing import Any, Final
 
 from django import forms
 
-from accounts.published.money import decimals_of, format_amount
+from accounts.published.money import DECIMALS, MAX_AMOUNT_MINOR, decimals_of, format_amount
 
 _SPACES: Final = str.maketrans("", "", " \N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}\N{THIN SPACE}'")
-_PLAIN: Final = re.compile(r"([0-9]{1,18})(?:\.([0-9]*))?", re.ASCII)
+_MINUSES: Final = ("-", "\N{MINUS SIGN}", "\N{EN DASH}")
+_MOST_DECIMALS: Final = max(DECIMALS.values())
+_LONGEST_WHOLE: Final = len(str(MAX_AMOUNT_MINOR))
+_PLAIN: Final = re.compile(r"([0-9]+)(?:\.([0-9]*))?", re.ASCII)
 # As the pages themselves show it; without decimals a comma could as well mean them, so that is refused.
 _AS_SHOWN: Final = re.compile(r"[0-9]{1,3}(,[0-9]{3})+\.[0-9]+", re.ASCII)
 
 
 class AmountField(forms.CharField):
-    """An amount as people write it (150, 150.5, 1,500.00), made into the one form that services take: 150.00."""
+    """An amount as people write it (150, 150.5, 1,500.00), made into the one form that services take: 150.00.
 
-    def __init__(self, **kwargs: Any) -> None:
+    Whatever no amount can be is refused in words of its own.
+    """
+
+    def __init__(self, *, zero_allowed: bool = False, **kwargs: Any) -> None:
         self.currency = ""  # set before validation, by the form that knows the account
+        self.zero_allowed = zero_allowed
         super().__init__(
             max_length=40,
             widget=forms.TextInput(
@@ -29,24 +36,50 @@ class AmountField(forms.CharField):
         )
 
     def clean(self, value: Any) -> Any:
-        """The amount as text with exactly the currency's decimals; the service judges how much it may be."""
+        """The amount as text with exactly the currency's decimals; without a currency, as much as can be judged."""
         text = super().clean(value).translate(_SPACES)
-        if not text or not self.currency:
+        if not text:
             return text
         if _AS_SHOWN.fullmatch(text):
             text = text.replace(",", "")
+        decimals = decimals_of(self.currency) if self.currency else _MOST_DECIMALS
+        whole, rest = self._parts(text)
+        if len(rest) > decimals:
+            raise forms.ValidationError(_too_many_decimals(len(rest), self.currency), code="too_many_decimals")
+        if not self.zero_allowed and not (whole + rest).strip("0"):
+            raise forms.ValidationError("The amount must be more than zero.", code="amount_not_positive")
+        if len(whole) > _LONGEST_WHOLE or (self.currency and int(whole + rest.ljust(decimals, "0")) > MAX_AMOUNT_MINOR):
+            raise forms.ValidationError(_too_large(self.currency), code="limit_exceeded")
+        return f"{whole}.{rest.ljust(decimals, '0')}" if decimals else whole
+
+    def _parts(self, text: str) -> tuple[str, str]:
+        """Whole units without leading zeros, and the decimals as they were written."""
         found = _PLAIN.fullmatch(text)
-        decimals = decimals_of(self.currency)
-        if found is None or len(found[2] or "") > decimals:
-            raise forms.ValidationError(f"Write the amount like {_example(self.currency)}.", code="invalid")
-        whole = found[1].lstrip("0") or "0"
-        return f"{whole}.{(found[2] or '').ljust(decimals, '0')}" if decimals else whole
+        if found is not None:
+            return found[1].lstrip("0") or "0", found[2] or ""
+        if text[0] in _MINUSES and _PLAIN.fullmatch(text[1:]):
+            raise forms.ValidationError("An amount is never negative. Write it without the sign.", code="negative")
+        raise forms.ValidationError(f"This is not an amount. Write it like {_example(self.currency)}.", code="invalid")
 
 
 def _example(currency: str) -> str:
+    currency = currency or "EUR"
     decimals = decimals_of(currency)
     words = f"digits, a point, and {decimals} decimals" if decimals else "digits only"
     return f"{format_amount(1500 * 10**decimals, currency)}: {words}, no comma"
+
+
+def _too_many_decimals(written: int, currency: str) -> str:
+    if not currency:
+        return f"No currency has {written} decimals."
+    return f"{currency} has {decimals_of(currency) or 'no'} decimals, and this has {written}."
+
+
+def _too_large(currency: str) -> str:
+    if not currency:
+        return "This is more than the bank moves at once."
+    whole, point, rest = format_amount(MAX_AMOUNT_MINOR, currency).partition(".")
+    return f"This is more than the bank moves at once, which is {int(whole):,}{point}{rest} {currency}."
 
 
 def write_in(form: forms.Form, name: str, currency: str) -> None:

@@ -7,9 +7,7 @@ from typing import Any
 from django import forms
 
 from accounts.numbers import is_number
-from accounts.published.money import parse_amount
 from accounts.published.text import MAX_DESCRIPTION_LENGTH
-from eventstore.refusals import Refusal
 from views_readmodel import queries
 from views_readmodel.pages.commanding import CommandForm
 from views_readmodel.pages.forms.fields import AmountField, line, write_in
@@ -55,16 +53,12 @@ class NewTransferForm(CommandForm):
         write_in(self, "amount", payer.currency)
         return payer
 
-    def clean_amount(self) -> str:
-        """The amount, refused when no transfer could be of so much."""
-        text: str = self.cleaned_data["amount"]
-        payer = self.cleaned_data.get("from_account")
-        if payer is not None:
-            try:
-                parse_amount(text, payer.currency)
-            except Refusal as refusal:
-                raise forms.ValidationError(str(refusal), code=refusal.code) from refusal
-        return text
+    def clean_to_account(self) -> queries.AccountView:
+        """The receiving account; its currency serves for the amount while the payer's is not known."""
+        payee: queries.AccountView = self.cleaned_data["to_account"]
+        if "from_account" not in self.cleaned_data:
+            write_in(self, "amount", payee.currency)
+        return payee
 
     def clean(self) -> dict[str, Any]:
         """What can be seen to be wrong before it is sent; the accounts themselves judge the rest when it runs."""

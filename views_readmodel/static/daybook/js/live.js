@@ -28,7 +28,7 @@ function show(state) {
   if (!document.querySelector("[data-live], [hx-trigger^=every]")) return;
   mark.dataset.state = state;
   mark.querySelector(".live-word").textContent = WORDS[state];
-  mark.querySelector("time").textContent = new Date(freshAt).toLocaleTimeString("en-GB");
+  mark.querySelector("time").textContent = new Date(freshAt).toLocaleTimeString("en-GB", { timeZone: mark.dataset.zone });
 }
 
 function fresh(state) {
