@@ -82,7 +82,7 @@ def test_a_movement_says_its_way_by_sign_and_arrow_and_carries_the_plain_amount(
         ("1,500.00", "EUR", "1500.00"),
         ("1,234,500.50", "EUR", "1234500.50"),
         ("007", "EUR", "7.00"),
-        ("0", "EUR", "0.00"),
+        ("0.5", "EUR", "0.50"),
         ("1500", "JPY", "1500"),
         ("1.5", "KWD", "1.500"),
     ],
@@ -94,25 +94,37 @@ def test_an_amount_is_taken_as_people_write_it(typed: str, currency: str, text: 
 
 
 @pytest.mark.parametrize(
-    ("typed", "currency"),
+    ("typed", "currency", "says"),
     [
-        ("1,500", "EUR"),  # a thousand, or one and a half?
-        ("12,50", "EUR"),
-        ("1.500", "EUR"),
-        ("1,50,000.00", "EUR"),
-        ("1.5", "JPY"),
-        ("-5", "EUR"),
-        ("5 EUR", "EUR"),
-        ("\N{ARABIC-INDIC DIGIT FIVE}", "EUR"),
-        ("1e3", "EUR"),
-        ("9" * 30, "EUR"),
+        ("1,500", "EUR", "not an amount. Write it like 1500.00"),  # a thousand, or one and a half?
+        ("12,50", "EUR", "not an amount"),
+        ("1.500", "EUR", "EUR has 2 decimals, and this has 3"),
+        ("1,50,000.00", "EUR", "not an amount"),
+        ("1.5", "JPY", "JPY has no decimals, and this has 1"),
+        ("1.23456", "", "No currency has 5 decimals"),
+        ("-5", "EUR", "never negative"),
+        ("\N{MINUS SIGN}5", "", "never negative"),
+        ("-", "EUR", "not an amount"),
+        ("5 EUR", "EUR", "not an amount"),
+        ("\N{ARABIC-INDIC DIGIT FIVE}", "EUR", "not an amount"),
+        ("1e3", "EUR", "not an amount"),
+        ("0", "EUR", "more than zero"),
+        ("0.00", "", "more than zero"),
+        ("10000000000", "EUR", "at once, which is 9,999,999,999.99 EUR"),
+        ("9" * 30, "", "more than the bank moves at once"),
     ],
 )
-def test_an_amount_that_could_mean_something_else_is_refused(typed: str, currency: str) -> None:
+def test_each_way_to_be_wrong_about_an_amount_has_its_own_words(typed: str, currency: str, says: str) -> None:
     field = AmountField()
     field.currency = currency
-    with pytest.raises(forms.ValidationError, match="Write the amount like"):
+    with pytest.raises(forms.ValidationError, match=says):
         field.clean(typed)
+
+
+def test_nothing_is_an_amount_where_an_account_may_be_opened_empty() -> None:
+    field = AmountField(zero_allowed=True, required=False)
+    field.currency = "EUR"
+    assert [field.clean(typed) for typed in ("", "0", "0.0")] == ["", "0.00", "0.00"]
 
 
 def _account(title: str, name: str) -> AccountView:
