@@ -29,6 +29,11 @@ WITH bound AS MATERIALIZED (SELECT set_config('lock_timeout', %s, true))
 SELECT pg_advisory_xact_lock(wanted.key) FROM bound, unnest(%s::bigint[]) AS wanted (key)
 """
 
+# Locks the streams that can be had at once; answers with the others.
+_TRY_LOCK_STREAMS = """
+SELECT wanted.key FROM unnest(%s::bigint[]) AS wanted (key) WHERE NOT pg_try_advisory_xact_lock(wanted.key)
+"""
+
 # Writes events and outbox rows. A stream's run is written only where it begins at version 1 or its predecessor is
 # there; the clock is read once, and never set back within a stream.
 _APPEND = """
@@ -104,8 +109,8 @@ def lock_key(stream_id: UUID) -> int:
     return folded - (1 << 64) if folded >= 1 << 63 else folded
 
 
-def lock_streams(stream_ids: Collection[UUID], *, using: str) -> None:
-    """Makes this transaction the only one that appends to these streams. Raises `StreamBusy`.
+def lock_streams(stream_ids: Collection[UUID], *, using: str, timeout_ms: int | None = None) -> None:
+    """Makes this transaction the only one that appends to these streams. Raises `StreamBusy` after `LOCK_TIMEOUT_MS`.
 
     A statement of its own, before loading, so that the loading one sees what the lock waited for.
     """
@@ -114,11 +119,20 @@ def lock_streams(stream_ids: Collection[UUID], *, using: str) -> None:
     keys = sorted({lock_key(stream_id) for stream_id in stream_ids})
     try:
         with connections[using].cursor() as cursor:
-            cursor.execute(_LOCK_STREAMS, [f"{store_settings().LOCK_TIMEOUT_MS}ms", keys])
+            cursor.execute(_LOCK_STREAMS, [f"{timeout_ms or store_settings().LOCK_TIMEOUT_MS}ms", keys])
     except OperationalError as error:
         if is_lock_timeout(error):
             raise StreamBusy("the streams are locked by another transaction") from error
         raise
+
+
+def try_lock_streams(stream_ids: Collection[UUID], *, using: str) -> set[UUID]:
+    """The same without any waiting; answers with the streams that others have locked."""
+    require_transaction(using)
+    by_key = {lock_key(stream_id): stream_id for stream_id in stream_ids}
+    with connections[using].cursor() as cursor:
+        cursor.execute(_TRY_LOCK_STREAMS, [sorted(by_key)])
+        return {by_key[key] for (key,) in cursor}
 
 
 def append(

@@ -13,7 +13,7 @@ from typing import Final
 from eventstore import sequencer
 from eventstore.store import EventStore
 from eventstore.subscriptions import checkpoints, parking
-from eventstore.subscriptions.registry import Projection, Reactor, SubscriptionRegistry
+from eventstore.subscriptions.registry import Projection, Reactor, Subscription, SubscriptionRegistry
 from eventstore.subscriptions.runner import Progress, advance
 from eventstore.wakeup import quietly
 
@@ -107,17 +107,23 @@ def _is_current(registry: SubscriptionRegistry, due: checkpoints.Due) -> bool:
 
 
 def _advance(due: checkpoints.Due, store: EventStore, batch_size: int | None) -> Progress:
-    subscription = store.subscriptions.get(due.subscription)
-    if subscription is None:
-        raise LookupError(f"no subscription {due.subscription!r}")
-    return advance(due.id, subscription, store=store, batch_size=batch_size)
+    return advance(due.id, _declared(due.subscription, store), store=store, batch_size=batch_size)
 
 
 def _retry_parked(store: EventStore) -> bool:
     """Retries the parked keys whose time has come; answers whether any is free again."""
     freed = False
-    for key in parking.due_keys(store.subscriptions.all(), limit=RETRIED_KEYS, using=store.using):
-        subscription = store.subscriptions.get(key.subscription)
-        if subscription is not None:
-            freed |= parking.retry(key.id, subscription, store=store) is parking.Retry.FREED
+    due = parking.due_keys(store.subscriptions.all(), limit=RETRIED_KEYS, using=store.using)
+    for waiting in sorted({key.subscription for key in due if key.waits}):
+        freed |= parking.retry_waiting(_declared(waiting, store), store=store)
+    for key in due:
+        if not key.waits:
+            freed |= parking.retry(key.id, _declared(key.subscription, store), store=store) is parking.Retry.FREED
     return freed
+
+
+def _declared(subscription_id: str, store: EventStore) -> Subscription:
+    found = store.subscriptions.get(subscription_id)
+    if found is None:
+        raise LookupError(f"no subscription {subscription_id!r}")
+    return found

@@ -88,11 +88,12 @@ WHERE c.status <> 'replaying'
 ORDER BY c.subscription, c.bucket_low
 """
 
-# How much each subscription has parked.
+# How much each subscription has parked; a key that nothing has failed for only waits its turn.
 _COUNT_PARKED = """
-SELECT k.subscription, count(*), min(k.parked_at),
-    (SELECT count(*) FROM eventstore_parked_event e WHERE e.subscription = k.subscription)
-FROM eventstore_parked_key k GROUP BY k.subscription ORDER BY k.subscription
+SELECT k.subscription, count(*), min(k.parked_at), sum(behind.events)::bigint
+FROM eventstore_parked_key k
+CROSS JOIN LATERAL (SELECT count(*) AS events FROM eventstore_parked_event e WHERE e.parked_key_id = k.id) AS behind
+WHERE k.attempts > 0 GROUP BY k.subscription ORDER BY k.subscription
 """
 
 # What is parked, the oldest first, of one subscription or of all, one key or all.

@@ -175,15 +175,16 @@ class Unit:
         )
         return self.execute_many([execution])[0]
 
-    def execute_many(self, executions: Sequence[Execution]) -> list[Executed]:
+    def execute_many(self, executions: Sequence[Execution], *, lock_timeout_ms: int | None = None) -> list[Executed]:
         """A batch of commands, decided one after the other, appended with one statement.
 
         Batching, not a boundary: one by one they would lead to the same events. The first refusal refuses them all.
+        Raises `StreamBusy` when another has one of the streams for longer than the time given, or `LOCK_TIMEOUT_MS`.
         """
         if not executions:
             return []
         wanted = {execution.stream_id: execution.aggregate for execution in executions}
-        lock_streams(wanted, using=self._store.using)
+        lock_streams(wanted, using=self._store.using, timeout_ms=lock_timeout_ms)
         before = self._store.load_many(wanted)
         decided = _decide_all(executions, before)
         try:

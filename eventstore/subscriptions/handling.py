@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from random import choice
+from typing import Any, Final
 from uuid import UUID
 
-from django.db import connections
+from django.db import connections, transaction
 
+from eventstore.appending import StreamBusy, lock_streams, try_lock_streams
 from eventstore.events import RecordedEvent
 from eventstore.store import Cause, EventStore, Execution, Unit
 from eventstore.subscriptions.registry import Answer, Execute, Projection, Reactor, Subscription
 from eventstore.tables import Tables
+
+PATIENCE_MS: Final = 250
+"""How long a batch waits for a stream; a writer has it for some milliseconds."""
+QUEUE_MS: Final = 100
+"""How long what waits for a busy stream queues for it, each time."""
 
 # Which of these ids are in the store.
 _SELECT_KNOWN = "SELECT event_id FROM eventstore_event WHERE event_id = ANY(%s)"
@@ -43,20 +50,68 @@ def handle(
     cursor: Any,
     skip_known: bool = False,
 ) -> None:
-    """Handles the events in order. `skip_known` leaves out what an earlier handling has recorded already."""
+    """Handles the events in order. `skip_known` leaves out what an earlier handling has recorded already.
+
+    Raises `StreamBusy` when another transaction has one of the streams for longer than a writer does.
+    """
     if not events:
         return
     if isinstance(subscription, Projection):
         subscription.handler.project(events, Tables.live(cursor, subscription))
         return
-    executions = [
-        execution
-        for recorded in events
-        for execution in executions_of(subscription, recorded, subscription.handlers[type(recorded.data)](recorded))
-    ]
-    if skip_known:
-        executions = _without_known(executions, using=store.using)
-    Unit(store).execute_many(executions)
+    executions = [execution for recorded in events for execution in _answers(subscription, recorded)]
+    _execute(executions, store=store, skip_known=skip_known)
+
+
+def handle_free(
+    subscription: Subscription, events: Sequence[RecordedEvent[Any]], *, store: EventStore, cursor: Any
+) -> list[RecordedEvent[Any]]:
+    """Handles those of the events whose streams nobody has locked; answers with the others, which it left alone.
+
+    "Alone" means without a trace in the store: their handlers have answered, and will be asked again. What comes after
+    one of those under the same key is left alone too. Waits for one of the busy streams, for a
+    moment: where writers queue for a stream it is never free, and has to be queued for.
+    """
+    if isinstance(subscription, Projection):
+        handle(subscription, events, store=store, cursor=cursor, skip_known=True)
+        return []
+    answers = {recorded.event_id: _answers(subscription, recorded) for recorded in events}
+    streams = {execution.stream_id for executions in answers.values() for execution in executions}
+    busy = try_lock_streams(streams, using=store.using)
+    if busy:
+        busy -= _queue_for_one(busy, using=store.using)
+    left: list[RecordedEvent[Any]] = []
+    free: list[Execution] = []
+    waiting: set[UUID] = set()
+    for recorded in events:
+        key, executions = key_of(subscription, recorded), answers[recorded.event_id]
+        if key in waiting or any(execution.stream_id in busy for execution in executions):
+            waiting.add(key)
+            left.append(recorded)
+        else:
+            free += executions
+    _execute(free, store=store, skip_known=True)
+    return left
+
+
+def _execute(executions: list[Execution], *, store: EventStore, skip_known: bool) -> None:
+    wanted = _without_known(executions, using=store.using) if skip_known else executions
+    Unit(store).execute_many(wanted, lock_timeout_ms=PATIENCE_MS)
+
+
+def _queue_for_one(busy: set[UUID], *, using: str) -> set[UUID]:
+    """Queues for one of the streams; answers with it if it was had in time."""
+    chosen = choice(sorted(busy))  # noqa: S311 - each has its turn sooner or later
+    try:
+        with transaction.atomic(using=using):
+            lock_streams([chosen], using=using, timeout_ms=QUEUE_MS)
+    except StreamBusy:
+        return set()
+    return {chosen}
+
+
+def _answers(reactor: Reactor, recorded: RecordedEvent[Any]) -> list[Execution]:
+    return executions_of(reactor, recorded, reactor.handlers[type(recorded.data)](recorded))
 
 
 def executions_of(

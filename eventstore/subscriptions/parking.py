@@ -3,30 +3,40 @@
 The key is a transfer for a saga and a stream for a projection, never the route, so one poisoned transfer does not stop
 a busy account. Retries come by themselves, with growing delays; nothing is ever dropped without an operator's word,
 and that word is recorded (docs/adr/0011-parking-by-key.md).
+
+A key with no attempt waits: nothing has failed, but another transaction has a stream that it needs. It is tried again
+twice a second and is nobody's business (docs/adr/0017-a-locked-stream-delays-its-own.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import structlog
 from django.db import connections, transaction
 from django.db.backends.utils import CursorWrapper
 
+from eventstore.appending import StreamBusy
 from eventstore.events import RecordedEvent
+from eventstore.failures import is_passing
 from eventstore.loading import cache
 from eventstore.rows import EventRow, decode_rows
 from eventstore.store import EventStore, LostRace, Unit
-from eventstore.subscriptions.handling import executions_of, handle, key_of
-from eventstore.subscriptions.reading import read_one
+from eventstore.subscriptions.handling import executions_of, handle, handle_free, key_of
+from eventstore.subscriptions.reading import read_at, read_one
 from eventstore.subscriptions.registry import Projection, Reactor, Subscription
 
 _log = structlog.get_logger(__name__)
 
-LONGEST_DELAY_SECONDS = 3_600
+LONGEST_DELAY_SECONDS: Final = 3_600
+WAIT_SECONDS: Final = 0.5
+"""When something that waits for a stream, or for the database to be well, is tried again."""
+WAITING: Final = "waits for a stream that another transaction has locked"
+WAITING_AT_ONCE: Final = 200
+"""How many waiting keys are tried in one transaction, at most."""
 _ERROR_LENGTH = 2_000
 
 # Locks the parked ones among these keys. Sorted, as every lock.
@@ -38,8 +48,18 @@ SELECT id, key FROM eventstore_parked_key WHERE subscription = %s AND key = ANY(
 _PARK_KEY = """
 INSERT INTO eventstore_parked_key (subscription, key, next_attempt_at, parked_at, error)
 VALUES (%s, %s, clock_timestamp() + make_interval(secs => %s), clock_timestamp(), %s)
-ON CONFLICT (subscription, key) DO UPDATE SET error = excluded.error
+ON CONFLICT (subscription, key) DO UPDATE
+SET error = excluded.error, attempts = GREATEST(eventstore_parked_key.attempts, 1)
 RETURNING id
+"""
+
+# Has keys wait that nothing has failed for; one that is parked already stays as it is. Sorted, as every lock.
+_LET_WAIT = """
+INSERT INTO eventstore_parked_key (subscription, key, attempts, next_attempt_at, parked_at, error)
+SELECT %s, wanted.key, 0, clock_timestamp() + make_interval(secs => %s), clock_timestamp(), %s
+FROM unnest(%s::uuid[]) AS wanted (key)
+ON CONFLICT (subscription, key) DO UPDATE SET error = eventstore_parked_key.error
+RETURNING key, id
 """
 
 # Parks events behind their keys; once is enough.
@@ -53,7 +73,7 @@ ON CONFLICT (subscription, position) DO NOTHING
 # Keys whose time has come, of subscriptions that no operator has paused, and whose tables are of this version. The
 # statement's own time: an index cannot be searched by a clock that runs on.
 _SELECT_DUE = """
-SELECT k.id, k.subscription
+SELECT k.id, k.subscription, k.attempts = 0
 FROM eventstore_parked_key k
 JOIN unnest(%s::text[], %s::integer[]) AS wanted (subscription, projection_version) USING (subscription)
 WHERE k.next_attempt_at <= statement_timestamp()
@@ -72,6 +92,47 @@ SET attempts = attempts + 1,
     next_attempt_at = clock_timestamp() + make_interval(secs => LEAST(power(2, LEAST(attempts + 1, 20)), %s))
 WHERE id = (SELECT id FROM eventstore_parked_key WHERE id = %s FOR UPDATE SKIP LOCKED)
 RETURNING attempts
+"""
+
+# Takes waiting keys whose time has come, of subscriptions that no operator has paused, and counts the attempt: should
+# it kill the process, each is tried alone from then on.
+_STAMP_WAITING = """
+UPDATE eventstore_parked_key SET attempts = 1, next_attempt_at = clock_timestamp() + make_interval(secs => 2)
+WHERE id = ANY(ARRAY(
+    SELECT k.id FROM eventstore_parked_key k
+    WHERE k.subscription = %s AND k.attempts = 0 AND k.next_attempt_at <= statement_timestamp()
+        AND NOT EXISTS (
+            SELECT FROM eventstore_checkpoint c WHERE c.subscription = k.subscription AND c.status = 'paused'
+        )
+    ORDER BY k.next_attempt_at LIMIT %s FOR UPDATE SKIP LOCKED
+))
+RETURNING id
+"""
+
+# The right to handle what is behind keys, those that nobody else is at. Sorted, as every lock.
+_LOCK_WAITING = """
+SELECT id FROM eventstore_parked_key WHERE id = ANY(%s) ORDER BY key FOR UPDATE SKIP LOCKED
+"""
+
+# What comes next behind each of some keys, in the log's order.
+_SELECT_FIRSTS = """
+SELECT min(position) AS first, parked_key_id FROM eventstore_parked_event
+WHERE parked_key_id = ANY(%s) GROUP BY parked_key_id ORDER BY first
+"""
+
+_DELETE_EVENTS = "DELETE FROM eventstore_parked_event WHERE subscription = %s AND position = ANY(%s)"
+
+# Those of some keys that nothing is behind any more.
+_DELETE_FREE_KEYS = """
+DELETE FROM eventstore_parked_key k
+WHERE k.id = ANY(%s) AND NOT EXISTS (SELECT FROM eventstore_parked_event e WHERE e.parked_key_id = k.id)
+"""
+
+# Nothing came of the attempt, and it was not the event's fault: it does not count.
+_PUT_OFF = """
+UPDATE eventstore_parked_key
+SET attempts = GREATEST(attempts - 1, 0), next_attempt_at = clock_timestamp() + make_interval(secs => %s)
+WHERE id = ANY(%s)
 """
 
 # The right to handle what is behind the key.
@@ -122,6 +183,7 @@ class DueKey(NamedTuple):
 
     id: int
     subscription: str
+    waits: bool  # nothing has failed: see `retry_waiting`
 
 
 def describe(error: BaseException) -> str:
@@ -159,6 +221,39 @@ def park(cursor: Any, subscription: Subscription, row: EventRow, *, error: str, 
     )
 
 
+def let_wait(cursor: Any, subscription: Subscription, events: Sequence[RecordedEvent[Any]]) -> None:
+    """Has events wait behind their keys, in the transaction that moves the checkpoint past them; nothing has failed."""
+    if not events:
+        return
+    keys = [key_of(subscription, recorded) for recorded in events]
+    cursor.execute(_LET_WAIT, [subscription.id, WAIT_SECONDS, WAITING, sorted(set(keys))])
+    ids = dict(cursor.fetchall())
+    cursor.execute(_PARK_EVENTS, [subscription.id, [ids[key] for key in keys], [one.position for one in events]])
+    _log.info("eventstore.waiting", subscription=subscription.id, events=len(events))
+
+
+def retry_waiting(subscription: Subscription, *, store: EventStore) -> bool:
+    """Handles the first event behind each key that waits and whose time has come; answers whether any was handled.
+
+    All in one transaction; when that fails, each alone.
+    """
+    with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
+        cursor.execute(_STAMP_WAITING, [subscription.id, WAITING_AT_ONCE])
+        taken = [id for (id,) in cursor]
+    if not taken:
+        return False
+    try:
+        return _handle_waiting(taken, subscription, store)
+    except Exception as error:  # noqa: BLE001 - whatever a handler raises: whose it is shows when each is tried alone
+        if isinstance(error, LostRace):
+            cache.evict(error.keys)
+        if _is_passing(error):
+            _put_off(taken, using=store.using)
+            return False
+    outcomes = [_retry(id, subscription, store, attempts=1) for id in taken]
+    return Retry.FREED in outcomes
+
+
 def due_keys(subscriptions: Collection[Subscription], *, limit: int, using: str) -> list[DueKey]:
     """Parked keys whose time has come, the longest overdue first."""
     versions = [found.version if isinstance(found, Projection) else None for found in subscriptions]
@@ -169,15 +264,24 @@ def due_keys(subscriptions: Collection[Subscription], *, limit: int, using: str)
 
 def retry(parked_key_id: int, subscription: Subscription, *, store: EventStore) -> Retry:
     """Handles what is behind the key, in the log's order, each in a transaction of its own, until one fails."""
-    if not _stamp(parked_key_id, using=store.using):
+    attempts = _stamp(parked_key_id, using=store.using)
+    if attempts is None:
         return Retry.BUSY
+    return _retry(parked_key_id, subscription, store, attempts=attempts)
+
+
+def _retry(parked_key_id: int, subscription: Subscription, store: EventStore, *, attempts: int) -> Retry:
     while True:
         try:
             state = _retry_first(parked_key_id, subscription, store)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is what keeps the key parked
             if isinstance(error, LostRace):
                 cache.evict(error.keys)
-            _log.warning("eventstore.retry_failed", subscription=subscription.id, error=describe(error))
+            if _is_passing(error):
+                _put_off([parked_key_id], using=store.using)
+                return Retry.STILL_PARKED
+            log = _log.error if attempts == 1 else _log.warning  # until now it only waited
+            log("eventstore.retry_failed", subscription=subscription.id, attempts=attempts, error=describe(error))
             _note_failure(parked_key_id, error, using=store.using)
             return Retry.STILL_PARKED
         if state is not None:
@@ -205,10 +309,37 @@ def discard(parked_key_id: int, subscription: Subscription, *, actor: str, reaso
         return position
 
 
-def _stamp(parked_key_id: int, *, using: str) -> bool:
+def _is_passing(error: Exception) -> bool:
+    return isinstance(error, StreamBusy) or is_passing(error)
+
+
+def _stamp(parked_key_id: int, *, using: str) -> int | None:
+    """Counts an attempt and answers with the number, None when somebody is at it."""
     with transaction.atomic(using=using, durable=True), connections[using].cursor() as cursor:
         cursor.execute(_STAMP, [LONGEST_DELAY_SECONDS, parked_key_id])
-        return cursor.fetchone() is not None
+        found = cursor.fetchone()
+        return None if found is None else int(found[0])
+
+
+def _handle_waiting(key_ids: list[int], subscription: Subscription, store: EventStore) -> bool:
+    """Handles those of the first events whose streams are free, and lets the others wait on."""
+    with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
+        cursor.execute(_LOCK_WAITING, [key_ids])
+        cursor.execute(_SELECT_FIRSTS, [[id for (id,) in cursor.fetchall()]])
+        key_at = dict(cursor.fetchall())  # by position
+        events = decode_rows(read_at(cursor, list(key_at)), registry=store.registry, using=store.using)
+        left = {recorded.position for recorded in handle_free(subscription, events, store=store, cursor=cursor)}
+        done = key_at.keys() - left
+        cursor.execute(_DELETE_EVENTS, [subscription.id, sorted(done)])
+        cursor.execute(_DELETE_FREE_KEYS, [list(key_at.values())])
+        cursor.execute(_PUT_OFF, [WAIT_SECONDS, [key_at[position] for position in left]])
+        cursor.execute(_PUT_OFF, [0, [key_at[position] for position in done]])  # the next behind them may be free
+        return bool(done)
+
+
+def _put_off(key_ids: list[int], *, using: str) -> None:
+    with transaction.atomic(using=using, durable=True), connections[using].cursor() as cursor:
+        cursor.execute(_PUT_OFF, [WAIT_SECONDS, key_ids])
 
 
 def _retry_first(parked_key_id: int, subscription: Subscription, store: EventStore) -> Retry | None:

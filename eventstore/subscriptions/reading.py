@@ -50,6 +50,14 @@ FROM eventstore_log l JOIN eventstore_event e ON e.id = l.event_id
 WHERE l.position = %s
 """
 
+# The events at some positions.
+_READ_AT = """
+SELECT l.position, e.event_id, e.stream_type, e.stream_id, e.version, e.event_type, e.schema_version, e.data,
+    e.metadata, e.recorded_at
+FROM eventstore_log l JOIN eventstore_event e ON e.id = l.event_id
+WHERE l.position = ANY(%s) ORDER BY l.position
+"""
+
 LEAST_SPAN: Final = 1_000
 """Positions that a read looks at, at least: a small batch, too, finds the event that a large one failed on."""
 
@@ -80,6 +88,12 @@ def read_one(cursor: Any, position: int) -> EventRow:
     """The event at a position that is in the log."""
     cursor.execute(_READ_ONE, [position])
     return EventRow(*cursor.fetchone())
+
+
+def read_at(cursor: Any, positions: Sequence[int]) -> list[EventRow]:
+    """The events at positions that are in the log, in its order."""
+    cursor.execute(_READ_AT, [list(positions)])
+    return [EventRow(*row) for row in cursor.fetchall()]
 
 
 def read_window(

@@ -2,12 +2,14 @@
 
 So an event's effects in this database happen exactly once. A failure splits the batch until the culprit stands alone,
 and parks it. What is not the event's fault (a lost connection, a deadlock, a full disk, a type of event that this
-version does not know, a missing setting) holds the checkpoint instead. A batch that has killed its process twice is
+version does not know, a missing setting) holds the checkpoint instead. What needs a stream that another transaction has
+locked waits behind its key, as what is parked does, and the rest goes on. A batch that has killed its process twice is
 gone through one event at a time; what has died alone three times is parked.
 """
 
 from __future__ import annotations
 
+import time
 from enum import Enum
 from typing import Final
 
@@ -23,7 +25,7 @@ from eventstore.registry import UnknownEventType
 from eventstore.rows import decode_rows
 from eventstore.store import EventStore, LostRace
 from eventstore.subscriptions import checkpoints, parking
-from eventstore.subscriptions.handling import handle, unwanted_names
+from eventstore.subscriptions.handling import handle, handle_free, unwanted_names
 from eventstore.subscriptions.reading import Window, head_position, known_prefix, read_window
 from eventstore.subscriptions.registry import Projection, Subscription
 
@@ -38,6 +40,9 @@ RACES: Final = 5
 HOLD_SECONDS: Final = 1.0
 HOLD_PROGRAM_SECONDS: Final = 5.0
 """How long a checkpoint is held for what only another program or other settings can mend."""
+IMPATIENT_SECONDS: Final = 1.0
+"""After a batch has met a stream that others did not give free: how long the next ones do not wait for any."""
+_impatient_until: Final[dict[int, float]] = {}  # by checkpoint; in monotonic seconds
 _NOT_ITS_FAULT: Final = UnknownEventType | ImproperlyConfigured
 
 
@@ -111,9 +116,15 @@ def _transact(
     checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int, *, skip_known: bool
 ) -> Progress:
     """One transaction, begun anew when it lost a race."""
+    waits = time.monotonic() > _impatient_until.get(checkpoint_id, 0.0)
     for race in range(1, RACES + 1):
         try:
-            return _handle_next(checkpoint_id, subscription, store, limit, skip_known=skip_known)
+            return _handle_next(checkpoint_id, subscription, store, limit, skip_known=skip_known, waits=waits)
+        except StreamBusy:
+            if race == RACES or not waits:
+                raise
+            waits = False
+            _impatient_until[checkpoint_id] = time.monotonic() + IMPATIENT_SECONDS
         except _BatchFailed as failed:
             if isinstance(failed.cause, LostRace):
                 cache.evict(failed.cause.keys)
@@ -126,7 +137,7 @@ def _transact(
 
 
 def _handle_next(
-    checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int, *, skip_known: bool
+    checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int, *, skip_known: bool, waits: bool
 ) -> Progress:
     with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
         checkpoint = _lock(cursor, checkpoint_id, subscription)
@@ -136,7 +147,11 @@ def _handle_next(
         try:
             events = decode_rows(window.rows, registry=store.registry, using=store.using)
             free = parking.set_aside(cursor, subscription, events) if events else []
-            handle(subscription, free, store=store, cursor=cursor, skip_known=skip_known)
+            if waits:
+                handle(subscription, free, store=store, cursor=cursor, skip_known=skip_known)
+            elif free:
+                busy = handle_free(subscription, free, store=store, cursor=cursor)
+                parking.let_wait(cursor, subscription, busy)
         except Exception as error:
             if _is_passing(error):
                 raise

@@ -1,0 +1,238 @@
+"""A stream that another transaction has locked delays what needs it, and nothing else; that is nobody's business."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+import psycopg
+import pytest
+from structlog.testing import capture_logs
+
+from eventstore import inspection
+from eventstore.appending import lock_key
+from eventstore.events import RecordedEvent
+from eventstore.ids import new_id
+from eventstore.subscriptions import handling, parking, runner
+from eventstore.subscriptions.registry import Execute, Follows, SubscriptionRegistry, handles
+from tests.integration.shops import Shop, in_process, make_due, parked, rows, together, value
+from tests.shopping_cart import facts
+from tests.shopping_cart.warehouse import WAREHOUSE
+
+pytestmark = pytest.mark.usefixtures("shop_database")
+
+LONG_AGO = 5.0
+"""What one stuck session used to cost every other story, in seconds, again and again."""
+
+
+@pytest.fixture(autouse=True)
+def _patient() -> Iterator[None]:
+    """What one database taught about its checkpoints says nothing about the next one's."""
+    runner._impatient_until.clear()
+    yield
+    runner._impatient_until.clear()
+
+
+def _warehouse_of(event: facts.CartCheckedOut) -> UUID:
+    return event.warehouse_id
+
+
+def _picking(*, check: Callable[[int], object] = abs) -> SubscriptionRegistry:
+    """Subscriptions of which the one has the warehouse pick what a cart ordered, unless `check` objects."""
+    registry = SubscriptionRegistry()
+
+    @registry.subscriber(id="picking", follows=Follows.ROUTE)
+    class Picking:
+        @handles(facts.CartCheckedOut, route=_warehouse_of)
+        def pick(self, recorded: RecordedEvent[facts.CartCheckedOut]) -> Execute:
+            check(recorded.data.quantity)
+            command = facts.PickOrder(cart_id=recorded.stream_id, quantity=recorded.data.quantity)
+            return Execute(aggregate=WAREHOUSE, stream_id=recorded.data.warehouse_id, command=command, creates=True)
+
+    return registry
+
+
+@contextmanager
+def _locked(app: psycopg.Connection, stream_id: UUID) -> Iterator[None]:
+    """Somebody has the stream, and does nothing with it."""
+    with app.transaction():
+        app.execute("SELECT pg_advisory_xact_lock(%s)", [lock_key(stream_id)])
+        yield
+
+
+def _attempts() -> list[int]:
+    return [attempts for (attempts,) in rows("SELECT attempts FROM eventstore_parked_key ORDER BY id")]
+
+
+def test_one_locked_stream_delays_what_needs_it_and_nothing_else(app: psycopg.Connection) -> None:
+    shop, stuck, free = Shop(_picking()), new_id(), new_id()
+    with _locked(app, stuck):
+        waiting = [shop.order(stuck) for _ in range(3)]
+        for _ in range(5):
+            shop.order(free)
+        began = time.monotonic()
+        with capture_logs() as logged:
+            assert shop.drain()
+        assert time.monotonic() - began < LONG_AGO
+        assert shop.picked(free) == 5
+        assert shop.picked(stuck) == 0
+        assert [key for _, key, _ in parked()] == waiting
+        make_due()
+        assert shop.drain()
+        assert _attempts() == [0, 0, 0]  # it never counts as a failure
+    assert {line["log_level"] for line in logged} <= {"info"}
+    assert inspection.count_parked(using="default") == {}
+    assert value("SELECT held_reason FROM eventstore_checkpoint") == ""
+    make_due()
+    assert shop.drain()
+    assert shop.picked(stuck) == 3
+    assert parked() == []
+
+
+def test_the_next_batches_do_not_wait_for_a_stream_that_was_not_given_free(app: psycopg.Connection) -> None:
+    shop, stuck = Shop(_picking()), new_id()
+    with _locked(app, stuck):
+        shop.order(stuck)
+        assert shop.drain()
+        began = time.monotonic()
+        for _ in range(4):
+            shop.order(stuck)
+            assert shop.drain(batch_size=1)
+        assert time.monotonic() - began < 4 * handling.PATIENCE_MS / 1_000 + LONG_AGO / 2
+        assert len(parked()) == 5
+
+
+def test_what_comes_later_under_a_key_that_waits_is_handled_after_it(app: psycopg.Connection) -> None:
+    registry, stuck, free, seen = SubscriptionRegistry(), new_id(), new_id(), []
+
+    @registry.subscriber(id="counting")
+    class Counting:
+        @handles(facts.ItemAdded)
+        def count(self, recorded: RecordedEvent[facts.ItemAdded]) -> Execute:
+            seen.append(recorded.version)
+            target = stuck if recorded.data.sku == "stuck" else free
+            command = facts.PickOrder(cart_id=recorded.event_id, quantity=recorded.version)
+            return Execute(aggregate=WAREHOUSE, stream_id=target, command=command, creates=True)
+
+    shop = Shop(registry)
+    with _locked(app, stuck):
+        cart_id = shop.open()
+        shop.add(cart_id, "free", "stuck", "after", "stuck", "last")
+        assert shop.drain()
+        assert shop.picked(free) == 1
+        assert [key for _, key, _ in parked()] == [cart_id] * 4
+        shop.add(cart_id, "even later")
+        assert shop.drain()
+    while parked():
+        make_due()
+        assert shop.drain()
+    picked = "SELECT data ->> 'cart_id' FROM eventstore_event WHERE stream_type = 'warehouse' ORDER BY id"
+    added = "SELECT event_id::text FROM eventstore_event WHERE event_type = 'ItemAdded' ORDER BY id"
+    assert rows(picked) == rows(added)
+
+
+def test_one_of_those_that_wait_may_fail_and_the_others_are_handled(app: psycopg.Connection) -> None:
+    ill = True
+
+    def check(quantity: int) -> None:
+        if quantity == 13 and ill and not holding:
+            raise ArithmeticError("thirteen")
+
+    shop, stuck, holding = Shop(_picking(check=check)), new_id(), True
+    with _locked(app, stuck):
+        for quantity in (1, 13, 2):
+            shop.order(stuck, quantity=quantity)
+        assert shop.drain()
+        assert _attempts() == [0, 0, 0]
+    holding = False
+    make_due()
+    with capture_logs() as logged:
+        assert shop.drain()
+    assert shop.picked(stuck) == 2
+    assert _attempts() == [1]
+    assert inspection.count_parked(using="default")["picking"].keys == 1
+    assert [line["event"] for line in logged if line["log_level"] == "error"] == ["eventstore.retry_failed"]
+    ill = False
+    make_due()
+    assert shop.drain()
+    assert shop.picked(stuck) == 3
+
+
+def test_one_that_kills_its_process_when_its_turn_comes_is_found_out(app: psycopg.Connection) -> None:
+    shop, stuck = Shop(_picking()), new_id()
+    with _locked(app, stuck):
+        for quantity in (1, 13, 2):
+            shop.order(stuck, quantity=quantity)
+        assert shop.drain()
+
+    def die(quantity: int) -> None:
+        if quantity == 13:
+            os._exit(9)
+
+    make_due()
+    assert in_process(Shop(_picking(check=die)).drain) == 9
+    assert _attempts() == [1, 1, 1]
+    make_due()
+    assert in_process(Shop(_picking(check=die)).drain) == 9
+    make_due()
+    assert shop.drain()
+    assert shop.picked(stuck) == 3
+
+
+def test_two_dispatchers_handle_what_waited_once(app: psycopg.Connection) -> None:
+    shop, stuck = Shop(_picking()), new_id()
+    with _locked(app, stuck):
+        for _ in range(20):
+            shop.order(stuck)
+        assert shop.drain()
+    make_due()
+    together([shop.drain] * 3)
+    make_due()
+    assert shop.drain()
+    assert shop.picked(stuck) == 20
+
+
+def test_a_stream_that_writers_queue_for_all_the_time_is_had_in_turn(app: psycopg.Connection) -> None:
+    shop, hot, stop = Shop(_picking()), new_id(), threading.Event()
+
+    def write() -> None:
+        connection = psycopg.connect(app.info.dsn, password=app.info.password, autocommit=True)
+        with connection:
+            while not stop.is_set():
+                with connection.transaction():
+                    connection.execute("SELECT pg_advisory_xact_lock(%s), pg_sleep(0.01)", [lock_key(hot)])
+
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    with _locked(app, hot):
+        shop.order(hot)
+        assert shop.drain()
+        assert _attempts() == [0]
+    for writer in writers:
+        writer.start()
+    try:
+        deadline = time.monotonic() + 30
+        while shop.picked(hot) == 0:
+            assert time.monotonic() < deadline, "it never had its turn"
+            make_due()
+            shop.drain()
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+
+
+def test_nothing_that_waits_is_tried_while_its_subscription_is_paused(app: psycopg.Connection) -> None:
+    shop, stuck = Shop(_picking()), new_id()
+    with _locked(app, stuck):
+        shop.order(stuck)
+        assert shop.drain()
+    rows("UPDATE eventstore_checkpoint SET status = 'paused'")
+    make_due()
+    assert shop.drain()
+    (picking,) = shop.store.subscriptions.all()
+    assert not parking.retry_waiting(picking, store=shop.store)
+    assert len(parked()) == 1
