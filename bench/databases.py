@@ -29,6 +29,9 @@ def durable_servers() -> Iterator[Servers]:
             "DATABASE_OWNER_URL": servers.database_url(name=servers.template, login=servers.owner),
             "REDIS_URL": servers.redis_url,
             "LOG_LEVEL": "WARNING",
+            # Counted as in production, and never too many.
+            **dict.fromkeys(("RATE_LIMIT_PROGRAM_READS", "RATE_LIMIT_PROGRAM_WRITES"), "6000000"),
+            **dict.fromkeys(("RATE_LIMIT_PERSON_READS", "RATE_LIMIT_PERSON_WRITES"), "6000000"),
         }
         yield servers
     finally:

@@ -18,6 +18,7 @@ from django.core.wsgi import get_wsgi_application
 
 from config.bridge import Bridge, Receive, Send
 from config.celery import warm_publishing
+from config.headers import with_headers
 from views_readmodel.live.stream import PATH, LiveChanges
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -31,6 +32,7 @@ async def application(scope: Mapping[str, Any], receive: Receive, send: Send) ->
     """Answers a request. Start and stop of the server need nothing; servers do without what raises."""
     if scope["type"] != "http":
         raise NotImplementedError(scope["type"])
+    send = with_headers(send)
     if scope["path"] != PATH:
         await _pages(scope, receive, send)
         return

@@ -71,6 +71,9 @@ elif not SECRET_KEY:
 _loopback_hosts = ["127.0.0.1", "localhost", "[::1]"]
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[urlsplit(PUBLIC_URL).hostname or "", *_loopback_hosts])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
+# How many proxies of ours stand in front, each of which appends to X-Forwarded-For. With none the header is the
+# client's own invention, and not read.
+PROXIES = env.int("PROXIES", default=0)
 
 # --- Applications -------------------------------------------------------------------------------------------
 
@@ -89,6 +92,7 @@ INSTALLED_APPS = [
     "drf_standardized_errors",
     "django_filters",
     "csp",
+    "axes",
     "django_structlog",
     "django_htmx",
     "eventstore",
@@ -100,18 +104,23 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "eventstore.rest.correlation.correlation_middleware",  # first: every answer carries the id
+    # The headers come before all that may answer: files and redirects have them too.
+    "config.headers.headers_middleware",
+    "csp.middleware.CSPMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "config.request_log.RequestLogMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "config.staff.limits.page_limit_middleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "config.staff.idle.idle_middleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "views_readmodel.pages.shell.zone_middleware",
+    "axes.middleware.AxesMiddleware",  # last: what it puts in an answer's place goes through all the others
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -226,6 +235,8 @@ CELERY_DB_REUSE_MAX = 1000  # keeps a worker's database connection over so many 
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     # Finds what a lost wake-up left. One that nobody took in time is of no use: the next is on its way.
     "sweep": {"task": "eventstore.sweep", "schedule": 1.0, "options": {"queue": "eventstore", "expires": 1.0}},
+    # Removes sessions, tokens and failed log-ins that count no more.
+    "staff-prune": {"task": "staff.prune", "schedule": 3600.0, "options": {"queue": "eventstore", "expires": 600.0}},
 }
 
 # --- The event store ----------------------------------------------------------------------------------------
@@ -253,11 +264,38 @@ EVENTSTORE: dict[str, Any] = {
 
 AUTH_USER_MODEL = "staff.StaffMember"
 LOGIN_URL = "log-in"
-# A session lasts as long as a log-in by API, and not past the closing of the browser: counters are shared.
-SESSION_COOKIE_AGE = env.int("TOKEN_HOURS", default=10) * 3600
+# A session ends when nobody works in it, with the closing of the browser (counters are shared), and at the latest when
+# a log-in by API would.
+SESSION_COOKIE_AGE = env.int("SESSION_IDLE_MINUTES", default=30) * 60
+SESSION_LONGEST_SECONDS = env.int("TOKEN_HOURS", default=10) * 3600
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 CSRF_FAILURE_VIEW = "views_readmodel.pages.failures.form_expired"
-AUTHENTICATION_BACKENDS = ["config.staff.authentication.RoleBackend"]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",  # asks, before a password is looked at, whether it is to be
+    "config.staff.authentication.RoleBackend",
+]
+# Lock-outs: config/staff/lockout.py says what each limit counts.
+LOCK_OUT_MINUTES = env.int("LOCK_OUT_MINUTES", default=15)
+LOCK_OUT_FAILURES = env.int("LOCK_OUT_FAILURES", default=5)
+LOCK_OUT_FAILURES_OF_ACCOUNT = env.int("LOCK_OUT_FAILURES_OF_ACCOUNT", default=20)
+LOCK_OUT_FAILURES_OF_ADDRESS = env.int("LOCK_OUT_FAILURES_OF_ADDRESS", default=50)
+AXES_HANDLER = "config.staff.lockout.LockOut"
+AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
+AXES_LOCKOUT_CALLABLE = "config.staff.lockout.refusal"
+AXES_CLIENT_IP_CALLABLE = "config.addresses.client_address"
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_ENABLE_ADMIN = AXES_VERBOSE = False
+# Requests a minute, all of which may come at once; 0 for no limit. A program does in bulk what people do by hand.
+RATE_LIMITS = {
+    "person_reads": env.int("RATE_LIMIT_PERSON_READS", default=1_200),
+    "person_writes": env.int("RATE_LIMIT_PERSON_WRITES", default=300),
+    "program_reads": env.int("RATE_LIMIT_PROGRAM_READS", default=60_000),
+    "program_writes": env.int("RATE_LIMIT_PROGRAM_WRITES", default=60_000),
+    # By address, for there is nobody else to count by.
+    "anonymous": env.int("RATE_LIMIT_ANONYMOUS", default=600),
+    "log_ins": env.int("RATE_LIMIT_LOG_INS", default=60),
+    "refused_tokens": env.int("RATE_LIMIT_REFUSED_TOKENS", default=60),
+}
 API_KEY_TTL = timedelta(days=env.int("API_KEY_DAYS", default=365))
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
@@ -276,6 +314,7 @@ REST_FRAMEWORK: dict[str, Any] = {
         "config.staff.authentication.BearerAuthentication",
         "rest_framework.authentication.SessionAuthentication",  # with CSRF
     ],
+    "DEFAULT_THROTTLE_CLASSES": ["config.staff.limits.RequestLimit"],
     "DEFAULT_PERMISSION_CLASSES": ["eventstore.rest.permissions.HasRequiredPermission"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["eventstore.rest.parsing.StrictJSONParser"],
@@ -334,6 +373,11 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+# With this beginning of its name a browser takes a cookie over TLS and from this very host alone: no neighbouring host
+# can plant one.
+_cookie_prefix = "__Host-" if HTTPS else ""
+SESSION_COOKIE_NAME = f"{_cookie_prefix}sessionid"
+CSRF_COOKIE_NAME = f"{_cookie_prefix}csrftoken"
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 # Behind TLS there is a proxy, and it must set this header itself, whatever the client sent.

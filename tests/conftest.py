@@ -70,6 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Cut this process off from a developer's own data, and start the servers early when workers will share them."""
     _point_at_nowhere()
     settings.EVENTSTORE["WAKE"] = None  # nobody is woken unless a test starts somebody
+    settings.RATE_LIMITS = dict.fromkeys(settings.RATE_LIMITS, 0)  # and nobody is limited unless a test says so
     if hasattr(config, "workerinput"):
         config.stash[_servers] = Servers.from_plain(config.workerinput["daybook_servers"])
     elif getattr(config.option, "numprocesses", None):

@@ -7,6 +7,7 @@ their own roles, and only a superuser changes a superuser.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from axes.models import AccessAttempt
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -23,6 +24,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from knox.models import AuthToken
 
+from config.staff.lockout import let_in, locked_until
 from config.staff.members import ADMIN_ROLES
 from config.staff.models import StaffMember
 from eventstore.admin import showing
@@ -64,7 +66,7 @@ class StaffMemberAdmin(_UserAdmin):
     add_form_template = None
     add_fieldsets = ((None, {"classes": ("wide",), "fields": ("username", "password1", "password2", "groups")}),)
     fieldsets = (
-        (None, {"fields": ("username", "kind", "new_password", "is_active")}),
+        (None, {"fields": ("username", "kind", "new_password", "is_active", "locked")}),
         ("Person", {"fields": ("first_name", "last_name", "email")}),
         ("Roles", {"fields": ("groups",)}),
         ("Since when", {"fields": ("last_login", "date_joined")}),
@@ -75,7 +77,7 @@ class StaffMemberAdmin(_UserAdmin):
     list_per_page = 50
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    actions = None
+    actions = ("let_in_again",)
 
     class Media:
         css = {"all": ["eventstore/admin.css"]}
@@ -106,7 +108,7 @@ class StaffMemberAdmin(_UserAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """A name never changes, for events hold it; and nobody gives themselves another role."""
-        fixed = ("kind", "new_password", "last_login", "date_joined")
+        fixed = ("kind", "new_password", "locked", "last_login", "date_joined")
         if obj is None:
             return fixed
         return (*fixed, "username", "is_active", "groups") if obj == request.user else (*fixed, "username")
@@ -125,6 +127,28 @@ class StaffMemberAdmin(_UserAdmin):
         if member is not None and member.is_service:
             raise PermissionDenied
         return super().user_change_password(request, id, form_url)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Nobody is deleted, so only ours are left."""
+        return {name: action for name, action in super().get_actions(request).items() if name in self.actions}
+
+    def has_let_in_permission(self, request: HttpRequest) -> bool:
+        """Who may let in who is locked out."""
+        return bool(request.user.has_perm("axes.delete_accessattempt"))
+
+    @admin.action(description="Let in again after failed log-ins", permissions=["let_in"])
+    def let_in_again(self, request: HttpRequest, queryset: QuerySet[StaffMember]) -> None:
+        """Forgets failed log-ins, so that who is locked out need not wait."""
+        for member in queryset:
+            forgotten = let_in(username=member.get_username())
+            self.log_change(request, member, f"Let in again; failed log-ins forgotten: {forgotten}.")
+        messages.success(request, "They may try again.")
+
+    @admin.display(description="Locked out")
+    def locked(self, member: StaffMember) -> SafeString | str:
+        """Until when nobody may try the account's password, from one address at least."""
+        until = locked_until(username=member.get_username())
+        return showing.moment(until) if until else "no"
 
     @admin.display(description="Is")
     def kind(self, member: StaffMember) -> str:
@@ -254,6 +278,51 @@ class TokenAdmin(LockedAdmin):
         return TemplateResponse(request, "admin/eventstore/confirm.html", context, status=422 if form.is_bound else 200)
 
 
+class FailedLogInAdmin(LockedAdmin):
+    """Failed log-ins that still count, by account and address."""
+
+    list_display = ("whose", "ip_address", "failures", "last")
+    actions = ("forget_selected",)
+    title = "Failed log-ins"
+    lead = (
+        "What counts towards a lock-out, and is forgotten by itself. A name that nobody has is not shown: it may be a"
+        " password typed into the wrong field."
+    )
+
+    def get_urls(self) -> list[URLPattern]:
+        """The list alone."""
+        return super().get_urls()[:1]
+
+    def has_forget_permission(self, request: HttpRequest) -> bool:
+        """Who may let in who is locked out."""
+        return bool(request.user.has_perm("axes.delete_accessattempt"))
+
+    @admin.display(description="Account")
+    def whose(self, attempt: AccessAttempt) -> str:
+        """The account, if there is one of that name."""
+        name = attempt.username or ""
+        return "an unknown name" if name.startswith("?") else name
+
+    @admin.display(description="Failures")
+    def failures(self, attempt: AccessAttempt) -> int:
+        """How many in a row."""
+        return int(attempt.failures_since_start)
+
+    @admin.display(description="The last")
+    def last(self, attempt: AccessAttempt) -> SafeString:
+        """When the last one was."""
+        return showing.moment(attempt.attempt_time)
+
+    @admin.action(description="Forget, and let in again", permissions=["forget"])
+    def forget_selected(self, request: HttpRequest, queryset: QuerySet[AccessAttempt]) -> None:
+        """Forgets the failures of one account at one address each."""
+        for attempt in queryset:
+            said = f"Forgot {attempt.failures_since_start} failed log-ins from {attempt.ip_address}."
+            self.log_change(request, attempt, said)
+        queryset.delete()
+        messages.success(request, "Forgotten. They may try again.")
+
+
 def _replace(model: Any, ours: Any) -> None:
     """Puts ours in the place of what another application has registered."""
     if admin.site.is_registered(model):
@@ -266,3 +335,4 @@ import_module("knox.admin")
 _replace(AuthToken, TokenAdmin)
 _replace(Group, RoleAdmin)
 admin.site.register(StaffMember, StaffMemberAdmin)
+admin.site.register(AccessAttempt, FailedLogInAdmin)

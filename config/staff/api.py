@@ -12,6 +12,7 @@ from knox.models import AuthToken
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
+from config.staff.limits import LogInLimit
 from eventstore.rest.answers import answer
 from eventstore.rest.permissions import AUTHENTICATED, PUBLIC, requires
 from eventstore.rest.requests import RequestSerializer, TextField, read_body
@@ -46,6 +47,7 @@ class Login(ApiView):
     """Signs people in."""
 
     authentication_classes = ()  # an expired token must not keep anybody from getting a new one
+    throttle_classes = (LogInLimit,)
     takes_idempotency_key = False
 
     @extend_schema(
@@ -61,11 +63,12 @@ class Login(ApiView):
         Programs need none of this: they have an API key.
         """
         asked = read_body(request, LoginRequest)
-        member = authenticate(request, username=asked["username"], password=asked["password"])
+        # The request itself, not its wrapper: a lock-out is noted on it, and answered by a middleware.
+        member = authenticate(request._request, username=asked["username"], password=asked["password"])  # noqa: SLF001 - its documented name
         if member is None:
             raise LoginFailed
         token, secret = AuthToken.objects.create(member)
-        user_logged_in.send(sender=type(member), request=request, user=member)
+        user_logged_in.send(sender=type(member), request=request._request, user=member)  # noqa: SLF001
         response = answer(Answered(value=Token(token=secret, expires_at=token.expiry), replayed=False))
         response.headers["Cache-Control"] = "no-store"
         return response

@@ -14,8 +14,9 @@ from django.utils import timezone
 from knox.auth import TokenAuthentication
 from knox.crypto import hash_token
 from knox.models import AuthToken
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, Throttled
 
+from config.staff.limits import refused_token_wait_seconds
 from config.staff.models import StaffMember
 
 # Whose token it is, and all that the member may do: by its roles, and by itself.
@@ -43,6 +44,16 @@ _KEPT: Final = "permissions_of_request"  # the attribute in which a member carri
 
 class BearerAuthentication(TokenAuthentication):  # type: ignore[misc]
     """`Authorization: Bearer …` with a token from the log-in, or an API key. Only hashes are stored."""
+
+    def authenticate(self, request: Any) -> tuple[StaffMember, AuthToken] | None:
+        """The member and the token, or None without one. Raises AuthenticationFailed, and Throttled for who guesses."""
+        try:
+            found: tuple[StaffMember, AuthToken] | None = super().authenticate(request)
+        except AuthenticationFailed:
+            if seconds := refused_token_wait_seconds(request):
+                raise Throttled(seconds) from None
+            raise
+        return found
 
     def authenticate_credentials(self, token: bytes) -> tuple[StaffMember, AuthToken]:
         """The member, with its permissions, and the token. Raises AuthenticationFailed."""

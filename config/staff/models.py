@@ -4,6 +4,8 @@ Invariant: a member is never deleted once an event names it as its actor; it is 
 Imported by Django as `AUTH_USER_MODEL`, and by `config`; the contexts know only Django's user interface.
 """
 
+from typing import Any
+
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 
@@ -16,6 +18,13 @@ class StaffMember(AbstractUser):
         default=False,
         help_text="A program, which signs in with an API key and has no password.",
     )
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Saves. With a new password every log-in by API ends, as the sessions do by themselves."""
+        is_new_password = self._password is not None  # type: ignore[attr-defined]  # Django's own note of `set_password`
+        super().save(*args, **kwargs)
+        if is_new_password:
+            self.auth_token_set.all().delete()  # type: ignore[attr-defined]  # knox makes it
 
     @property
     def actor(self) -> str:

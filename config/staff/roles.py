@@ -61,6 +61,8 @@ _RUNS_THE_STAFF: Final = frozenset(
         "auth.view_group",
         "knox.view_authtoken",
         "knox.delete_authtoken",  # revoke
+        "axes.view_accessattempt",
+        "axes.delete_accessattempt",  # let in who is locked out
     }
 )
 

@@ -19,6 +19,7 @@ from django.shortcuts import resolve_url
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_http_methods
 
 from eventstore.failures import is_refused_rewriting
 
@@ -43,6 +44,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "staff.StaffMember": "Staff",
         "auth.Group": "Roles",
         "knox.AuthToken": "API keys and log-ins",
+        "axes.AccessAttempt": "Failed log-ins",
         "eventstore.SubjectKey": "Keys of persons",
         "eventstore.IdempotencyRecord": "Answered requests",
     },
@@ -82,6 +84,7 @@ class DaybookAdminSite(AdminSite):
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:  # noqa: FBT001, FBT002 - Django's own signature
         """Every view of the admin; a refusal of the database becomes a page that tells it."""
 
+        @require_http_methods(["GET", "HEAD", "POST"])
         @wraps(view)
         def telling(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             try:

@@ -271,7 +271,8 @@ def test_an_operator_makes_a_person_with_a_role_who_may_then_sign_in(history: Hi
     assert operator.post("/admin/staff/staffmember/add/", form).status_code == 302
     alice = StaffMember.objects.get(username="alice")
     assert (alice.is_staff, alice.is_superuser, alice.actor) == (True, False, "staff:alice")
-    assert browser(None).login(username="alice", password=PASSWORD)
+    signed_in = browser(None).post("/log-in", {"username": "alice", "password": PASSWORD})
+    assert signed_in.status_code == 303
     address = f"/admin/staff/staffmember/{alice.pk}/change/"
     operator.post(
         address, {"is_active": "on", "groups": [role_named("teller").pk], "username": "x", "is_superuser": "on"}

@@ -6,6 +6,7 @@ import itertools
 import pytest
 from django.contrib.auth import authenticate, get_user_model
 from django.core.management import CommandError, call_command
+from django.test import RequestFactory
 
 from eventstore.models import Event, LogEntry, OutboxEntry
 from eventstore.progress import progress
@@ -24,7 +25,7 @@ def test_it_loads_what_was_asked_for_and_every_transfer_ends(fresh_database: Dat
     assert OutboxEntry.objects.count() == 0
     assert LogEntry.objects.count() == Event.objects.count()
     for name in ("teller", "supervisor", "auditor", "operator"):
-        member = authenticate(username=name, password="daybook-demo")
+        member = authenticate(RequestFactory().post("/log-in"), username=name, password="daybook-demo")
         assert member is not None
         assert [group.name for group in member.groups.all()] == [name]
 

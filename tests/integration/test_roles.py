@@ -137,7 +137,7 @@ def test_a_permission_that_nobody_declares_is_an_error(monkeypatch: pytest.Monke
 
 def test_an_operator_moves_no_money_and_an_auditor_changes_nothing() -> None:
     contexts = {
-        role: {str(name) for name in names if not name.startswith(("eventstore.", "staff.", "auth.", "knox."))}
+        role: {str(name) for name in names if not name.startswith(("eventstore.", "staff.", "auth.", "knox.", "axes."))}
         for role, names in PERMISSIONS_OF.items()
     }
     assert contexts[Role.OPERATOR] == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Final
 
 from django.conf import settings
@@ -10,6 +11,7 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.cache import add_never_cache_headers
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.debug import sensitive_post_parameters
 
@@ -46,6 +48,16 @@ def log_in(request: HttpRequest) -> HttpResponse:
         login(request, form.get_user())
         return HttpResponseRedirect(_destination(request), status=303)
     return render(request, "staff/log_in.html", {"form": form, "next": _asked_for(request)})
+
+
+def locked_out(request: HttpRequest, *, retry_seconds: int) -> HttpResponse:
+    """429: the log-in again, and for how long it is of no use. Whether there is such an account it does not say."""
+    minutes = ceil(retry_seconds / 60)
+    context = {"form": LogInForm(request), "next": _asked_for(request), "locked_minutes": minutes}
+    response = render(request, "staff/log_in.html", context, status=429)
+    response.headers["Retry-After"] = str(retry_seconds)
+    add_never_cache_headers(response)
+    return response
 
 
 @page(SIGNED_IN, methods=["POST"])

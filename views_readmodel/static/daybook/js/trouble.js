@@ -42,9 +42,9 @@ document.addEventListener("htmx:afterRequest", (event) => {
 
 // Logging in again makes a new token, and a form that was open before has the old one.
 document.addEventListener("htmx:configRequest", (event) => {
-  const token = document.cookie.split("; ").find((cookie) => cookie.startsWith("csrftoken="));
+  const token = document.cookie.split("; ").find((cookie) => /^(__Host-)?csrftoken=/.test(cookie));
   const { parameters } = event.detail;
-  if (token && parameters.has("csrfmiddlewaretoken")) parameters.set("csrfmiddlewaretoken", token.slice(10));
+  if (token && parameters.has("csrfmiddlewaretoken")) parameters.set("csrfmiddlewaretoken", token.split("=")[1]);
 });
 
 // The dialog's content is replaced and emptied: the note must not go with it.

@@ -1,0 +1,77 @@
+"""The headers that every answer carries, whoever gives it: Django, the file server, the live streams, the bridge.
+
+Invariant: no answer leaves without them; what an answer says itself stands. Imported by settings (by name) and by
+`config.asgi`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from typing import Any, Final
+
+from csp.utils import build_policy
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+
+Message = dict[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+# A bank's pages need none of what a browser could let them do.
+_FEATURES: Final = (
+    *("accelerometer", "autoplay", "bluetooth", "camera", "clipboard-read", "display-capture", "encrypted-media"),
+    *("fullscreen", "geolocation", "gyroscope", "hid", "idle-detection", "local-fonts", "magnetometer", "microphone"),
+    *("midi", "payment", "publickey-credentials-get", "screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
+)
+_PERMISSIONS: Final = ", ".join(f"{feature}=()" for feature in _FEATURES)
+_NOT_KEPT: Final = "no-store, private"
+
+
+@lru_cache(maxsize=1)
+def security_headers() -> dict[str, str]:
+    """All of them, for an answer that no middleware of Django's has seen. What is shown to a person is kept nowhere."""
+    found = {
+        "Cache-Control": _NOT_KEPT,
+        "Content-Security-Policy": build_policy(),
+        "Cross-Origin-Opener-Policy": settings.SECURE_CROSS_ORIGIN_OPENER_POLICY,
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": _PERMISSIONS,
+        "Referrer-Policy": settings.SECURE_REFERRER_POLICY,
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": settings.X_FRAME_OPTIONS,
+    }
+    if settings.SECURE_HSTS_SECONDS:
+        found["Strict-Transport-Security"] = f"max-age={settings.SECURE_HSTS_SECONDS}; includeSubDomains; preload"
+    return found
+
+
+def headers_middleware(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Adds what the answer does not say itself. Outside of whatever may answer on its own."""
+
+    def answer(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        for name, value in security_headers().items():
+            if name not in response.headers:
+                response.headers[name] = value
+        return response
+
+    return answer
+
+
+def with_headers(send: Send) -> Send:
+    """The same around an ASGI server's `send`."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            given = list(message.get("headers", ()))
+            named = {name.lower() for name, _ in given}
+            missing = [pair for pair in _encoded() if pair[0] not in named]
+            message = {**message, "headers": [*given, *missing]}
+        await send(message)
+
+    return sending
+
+
+@lru_cache(maxsize=1)
+def _encoded() -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((name.lower().encode(), value.encode()) for name, value in security_headers().items())

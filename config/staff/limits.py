@@ -1,0 +1,149 @@
+"""Limits on how often anybody may ask: by principal, and by address where nobody has signed in.
+
+A limit is so many requests a minute, all of which may come at once (the "generic cell rate algorithm"): one number in
+Redis for each principal and kind, one round trip for each request, and an exact time to come back at. Invariant: when
+Redis is away nobody is limited and nobody waits; a breaker lets one request in a few seconds try again. Settings name
+the classes and the middleware.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from math import ceil
+from typing import Any, Final
+
+import redis
+import structlog
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import reverse
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from rest_framework.throttling import BaseThrottle
+
+from config.addresses import client_address
+from eventstore.celery_wakeup import Breaker
+from views_readmodel.pages.failures import too_many
+
+_log = structlog.get_logger(__name__)
+
+MINUTE_MICROSECONDS: Final = 60_000_000
+PATIENCE_SECONDS: Final = 0.15
+"""How long Redis may take; it answers in a tenth of a millisecond, or not at all."""
+BREAKER_SECONDS: Final = 5.0
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_NOT_PAGES: Final = ("/api/", "/health/", "/metrics")  # the API has throttles of its own; probes come every second
+
+# Takes one request's share of the minute and answers 0, or how many microseconds to wait for it.
+_TAKE: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local due = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now) + tonumber(ARGV[1])
+if due - now > tonumber(ARGV[2]) then
+    return due - now - tonumber(ARGV[2])
+end
+redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', math.ceil((due - now) / 1000))
+return 0
+"""
+
+breaker: Final = Breaker(seconds=BREAKER_SECONDS)
+
+
+def wait_seconds(kind: str, who: str) -> int:
+    """Takes one request of a kind (a key of `RATE_LIMITS`) for somebody: 0, or the seconds until there is one left."""
+    per_minute = settings.RATE_LIMITS[kind]
+    if not per_minute or breaker.is_open():
+        return 0
+    try:
+        taken = _take(settings.REDIS_URL)(
+            keys=[f"daybook:limit:{kind}:{who}"], args=[MINUTE_MICROSECONDS // per_minute, MINUTE_MICROSECONDS]
+        )
+    except (RedisError, OSError) as error:
+        breaker.failed()
+        _log.warning("limits.not_counted", error=type(error).__name__)
+        return 0
+    breaker.succeeded()
+    return ceil(int(taken) / 1_000_000)
+
+
+@lru_cache(maxsize=4)
+def _take(url: str) -> Callable[..., Any]:
+    client = redis.Redis.from_url(
+        url,
+        socket_timeout=PATIENCE_SECONDS,
+        socket_connect_timeout=PATIENCE_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return client.register_script(_TAKE)
+
+
+class _Limit(BaseThrottle):
+    """A throttle of Django REST framework's that says how long to wait."""
+
+    seconds = 0
+
+    def allow_request(self, request: Any, view: Any) -> bool:
+        """Whether the request may go on."""
+        self.seconds = wait_seconds(*self.counted(request))
+        return not self.seconds
+
+    def wait(self) -> float:
+        """For how long not."""
+        return self.seconds
+
+    def counted(self, request: Any) -> tuple[str, str]:
+        """The kind of the request, and whose it is."""
+        raise NotImplementedError
+
+
+class RequestLimit(_Limit):
+    """Reads and writes of the API: by principal, programs apart from people; else by address."""
+
+    def counted(self, request: Any) -> tuple[str, str]:
+        """A program does in bulk what a person does by hand."""
+        if not request.user or not request.user.is_authenticated:
+            return "anonymous", _address(request)
+        what = "reads" if request.method in _READS else "writes"
+        whose = "program" if getattr(request.user, "is_service", False) else "person"
+        return f"{whose}_{what}", str(request.user.pk)
+
+
+class LogInLimit(_Limit):
+    """Log-ins, by address: what a lock-out does not see is how many are under way at once."""
+
+    def counted(self, request: Any) -> tuple[str, str]:
+        """All from one address together."""
+        return "log_ins", _address(request)
+
+
+def refused_token_wait_seconds(request: Any) -> int:
+    """Counts a token that is none, by address; 0, or the seconds until the next will be looked at."""
+    return wait_seconds("refused_tokens", _address(request))
+
+
+def page_limit_middleware(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """The same for pages: by person, and by address before the log-in. Stands after the session's middleware."""
+
+    def answer(request: HttpRequest) -> HttpResponseBase:
+        if request.path.startswith(_NOT_PAGES):
+            return get_response(request)
+        seconds = wait_seconds(*_counted(request))
+        return too_many(request, retry_seconds=seconds) if seconds else get_response(request)
+
+    return answer
+
+
+def _counted(request: HttpRequest) -> tuple[str, str]:
+    if request.method == "POST" and request.path == reverse("log-in"):
+        return "log_ins", _address(request)
+    person = request.session.get(SESSION_KEY)
+    if person is None:
+        return "anonymous", _address(request)
+    return "person_reads" if request.method in _READS else "person_writes", str(person)
+
+
+def _address(request: Any) -> str:
+    return client_address(request) or "unknown"

@@ -1,0 +1,1 @@
+"""Attackers, and those who go where they may not."""
