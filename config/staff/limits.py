@@ -2,8 +2,8 @@
 
 A limit is so many requests a minute, all of which may come at once (the "generic cell rate algorithm"): one number in
 Redis for each principal and kind, one round trip for each request, and an exact time to come back at. Invariant: when
-Redis is away nobody is limited and nobody waits; a breaker lets one request in a few seconds try again. Settings name
-the classes and the middleware.
+Redis is away nobody is limited, and nobody waits but who found it away; a thread finds out when it is back. Settings
+name the classes and the middleware.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from math import ceil
+from threading import Event, Thread
+from time import sleep
 from typing import Any, Final
 
 import redis
@@ -25,7 +27,6 @@ from redis.retry import Retry
 from rest_framework.throttling import BaseThrottle
 
 from config.addresses import client_address
-from eventstore.celery_wakeup import Breaker
 from views_readmodel.pages.failures import too_many
 
 _log = structlog.get_logger(__name__)
@@ -33,7 +34,8 @@ _log = structlog.get_logger(__name__)
 MINUTE_MICROSECONDS: Final = 60_000_000
 PATIENCE_SECONDS: Final = 0.15
 """How long Redis may take; it answers in a tenth of a millisecond, or not at all."""
-BREAKER_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = 2.0
+"""How long to leave Redis alone after it did not answer."""
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _NOT_PAGES: Final = ("/api/", "/health/", "/metrics")  # the API has throttles of its own; probes come every second
 
@@ -49,35 +51,59 @@ redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', math.ceil((due - no
 return 0
 """
 
-breaker: Final = Breaker(seconds=BREAKER_SECONDS)
+_away: Final = Event()
+"""Set while Redis does not answer."""
 
 
 def wait_seconds(kind: str, who: str) -> int:
     """Takes one request of a kind (a key of `RATE_LIMITS`) for somebody: 0, or the seconds until there is one left."""
     per_minute = settings.RATE_LIMITS[kind]
-    if not per_minute or breaker.is_open():
+    if not per_minute or _away.is_set():
         return 0
     try:
         taken = _take(settings.REDIS_URL)(
             keys=[f"daybook:limit:{kind}:{who}"], args=[MINUTE_MICROSECONDS // per_minute, MINUTE_MICROSECONDS]
         )
     except (RedisError, OSError) as error:
-        breaker.failed()
-        _log.warning("limits.not_counted", error=type(error).__name__)
+        _note_away(error)
         return 0
-    breaker.succeeded()
     return ceil(int(taken) / 1_000_000)
 
 
+def _note_away(error: Exception) -> None:
+    """Has everybody pass until a thread has found Redis again."""
+    if _away.is_set():
+        return
+    _away.set()
+    _log.warning("limits.not_counted", error=type(error).__name__)
+    Thread(target=_look_for_redis, name="limits", daemon=True).start()
+
+
+def _look_for_redis() -> None:
+    while True:
+        sleep(RETRY_SECONDS)
+        try:
+            _client(settings.REDIS_URL).ping()
+        except (RedisError, OSError):
+            continue
+        _away.clear()
+        _log.warning("limits.counted_again")
+        return
+
+
 @lru_cache(maxsize=4)
-def _take(url: str) -> Callable[..., Any]:
-    client = redis.Redis.from_url(
+def _client(url: str) -> redis.Redis:
+    return redis.Redis.from_url(
         url,
         socket_timeout=PATIENCE_SECONDS,
         socket_connect_timeout=PATIENCE_SECONDS,
         retry=Retry(NoBackoff(), 0),
     )
-    return client.register_script(_TAKE)
+
+
+@lru_cache(maxsize=4)
+def _take(url: str) -> Callable[..., Any]:
+    return _client(url).register_script(_TAKE)
 
 
 class _Limit(BaseThrottle):
