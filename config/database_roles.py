@@ -14,7 +14,7 @@ from psycopg import sql
 
 logger = logging.getLogger(__name__)
 
-APPEND_ONLY_TABLES = ("eventstore_event", "eventstore_log", "eventstore_operation")
+APPEND_ONLY_TABLES = ("eventstore_event", "eventstore_log", "eventstore_operation", "eventstore_seal")
 READ_ONLY_TABLES = ("django_migrations",)
 READMODEL_SCHEMAS = ("readmodel", "readmodel_shadow", "readmodel_old")
 

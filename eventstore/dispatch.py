@@ -1,7 +1,8 @@
 """Dispatches: sequences what was committed and advances every subscription, until nothing is left.
 
-The data path in one place: outbox → `sequencer` → log → `subscriptions.runner` → handlers. Celery workers, the sweep
-and `manage.py dispatch` all call `drain`; any number of them may run at once.
+The data path in one place: outbox → `sequencer` → log → `subscriptions.runner` → handlers; beside it, when nothing else
+is to be done or every second, log → `seals.sealer` → seals. Celery workers, the sweep and `manage.py dispatch` all call
+`drain`; any number of them may run at once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from eventstore import sequencer
+from eventstore.seals import sealer
 from eventstore.store import EventStore
 from eventstore.subscriptions import checkpoints, parking
 from eventstore.subscriptions.registry import Projection, Reactor, Subscription, SubscriptionRegistry
@@ -55,6 +57,7 @@ def drain(
     """
     deadline = time.monotonic() + budget_seconds
     pauses = rounds = 0
+    pace = sealer.Pace()
     checkpoints.ensure(store.subscriptions, using=store.using)
     with quietly():
         while time.monotonic() < deadline:
@@ -62,6 +65,8 @@ def drain(
             done = _round(store, with_projections=rounds % PROJECTIONS_EVERY == 0, batch_size=batch_size)
             if done.full:
                 on_more()
+            if pace.is_up() or not (done.moved or done.busy):
+                done.moved |= sealer.seal_quietly(using=store.using)
             if done.moved:
                 pauses = 0
             elif not done.busy or pauses >= BUSY_PAUSES:

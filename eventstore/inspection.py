@@ -107,6 +107,12 @@ WHERE k.subscription = COALESCE(%s, k.subscription) AND k.key = COALESCE(%s::uui
 ORDER BY k.parked_at, k.id LIMIT %s
 """
 
+# The last seals, the newest first.
+_SELECT_SEALS = """
+SELECT first_position, last_position, sealed_at, encode(hash, 'hex'), encode(previous_hash, 'hex')
+FROM eventstore_seal ORDER BY last_position DESC LIMIT %s
+"""
+
 
 class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event as it is stored, in the shape that it had then."""
@@ -173,6 +179,16 @@ class ParkedKey(NamedTuple):
     first_position: int | None
 
 
+class SealRange(NamedTuple):
+    """A seal, without what it keeps of each entry."""
+
+    first_position: int
+    last_position: int
+    sealed_at: datetime
+    hash: str  # in hexadecimal, as the next one
+    previous_hash: str
+
+
 def stream(
     stream_id: UUID, *, store: EventStore, stream_type: str | None = None, after: int = 0, limit: int, unseal: bool
 ) -> list[StoredEvent]:
@@ -221,6 +237,13 @@ def parked_keys(*, using: str, subscription: str | None = None, key: UUID | None
     with connections[using].cursor() as cursor:
         cursor.execute(_SELECT_PARKED, [subscription, key, limit])
         return [ParkedKey(*row) for row in cursor]
+
+
+def last_seals(*, limit: int, using: str) -> list[SealRange]:
+    """The last seals, the newest first."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(_SELECT_SEALS, [limit])
+        return [SealRange(*row) for row in cursor]
 
 
 def is_outdated(part: Part, *, store: EventStore) -> bool:

@@ -1,8 +1,8 @@
 """The event store's tables as Django models, for migrations, the admin and ad-hoc reading.
 
 The hot paths use SQL of their own (`appending`, `loading`, `sequencer`, `subscriptions`); the tables are made by
-`migrations/sql/`. Invariant: `Event`, `LogEntry` and `Operation` are append-only, and the database itself refuses
-anything else.
+`migrations/sql/`. Invariant: `Event`, `LogEntry`, `Seal` and `Operation` are append-only, and the database itself
+refuses anything else.
 """
 
 from __future__ import annotations
@@ -96,6 +96,21 @@ class Sequencer(models.Model):
 
     def __str__(self) -> str:
         return f"log {self.log_id} at {self.position}"
+
+
+class Seal(models.Model):
+    """Tamper evidence for a range of the log. Append-only, written by `seals.sealer` alone."""
+
+    last_position = models.BigIntegerField(primary_key=True)
+    first_position = models.BigIntegerField()
+    format = models.SmallIntegerField()
+    leaves = models.BinaryField()  # the first bytes of each entry's hash, by which an altered one is named
+    previous_hash = models.BinaryField(unique=True)  # of the seal before
+    hash = models.BinaryField()
+    sealed_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"seal of positions {self.first_position} to {self.last_position}"
 
 
 class Checkpoint(models.Model):

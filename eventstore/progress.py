@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final, Protocol, TextIO
 
 from rich.console import Console
@@ -35,6 +35,35 @@ def progress(*, title: str, total: int, stream: TextIO) -> Iterator[Advance]:
         lines = _Lines(title=title, total=total, stream=stream)
         yield lines.advance
         lines.write()
+
+
+@contextmanager
+def phases(*, title: str, stream: TextIO) -> Iterator[Phases]:
+    """Shows one phase of a work after the other while the block runs; the block calls what it is given."""
+    with ExitStack() as open_:
+        shown = Phases(title, stream, open_)
+        yield shown
+
+
+class Phases:
+    """Takes how far which phase of a work is."""
+
+    def __init__(self, title: str, stream: TextIO, open_: ExitStack) -> None:
+        self._title = title
+        self._stream = stream
+        self._open = open_
+        self._phase = ""
+        self._done = 0
+
+    def __call__(self, phase: str, *, done: int, total: int) -> None:
+        """Shows how far the phase is."""
+        if phase != self._phase:
+            self._open.close()
+            shown = progress(title=f"{self._title} {phase}", total=total, stream=self._stream)
+            self._advance = self._open.enter_context(shown)
+            self._phase, self._done = phase, 0
+        self._advance(done - self._done)
+        self._done = done
 
 
 def _bar(stream: TextIO) -> Progress:

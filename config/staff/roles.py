@@ -40,7 +40,9 @@ _AT_THE_COUNTER: Final = _SEES_THE_BANK | {
     AccountsPermission.WITHDRAW,
     TransfersPermission.CREATE_TRANSFER,
 }
-_SEES_THE_STORE: Final = frozenset({"eventstore.view_event", "eventstore.view_logentry", "eventstore.view_operation"})
+_SEES_THE_STORE: Final = frozenset(
+    {"eventstore.view_event", "eventstore.view_logentry", "eventstore.view_operation", "eventstore.view_seal"}
+)
 _RUNS_THE_STORE: Final = _SEES_THE_STORE | {
     "eventstore.view_checkpoint",
     "eventstore.view_outboxentry",

@@ -33,6 +33,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "eventstore.Event": "Events",
         "eventstore.Operation": "Operations",
         "eventstore.Snapshot": "Snapshots",
+        "eventstore.Seal": "Seals",
     },
     "What runs": {
         "eventstore.Checkpoint": "Subscriptions",

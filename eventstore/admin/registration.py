@@ -8,6 +8,7 @@ from eventstore import models
 from eventstore.admin import records
 from eventstore.admin.events import EventAdmin
 from eventstore.admin.parked import ParkedKeyAdmin
+from eventstore.admin.seals import SealAdmin
 from eventstore.admin.subscriptions import CheckpointAdmin
 
 admin.site.register(models.Event, EventAdmin)
@@ -19,3 +20,4 @@ admin.site.register(models.IdempotencyRecord, records.IdempotencyRecordAdmin)
 admin.site.register(models.SubjectKey, records.SubjectKeyAdmin)
 admin.site.register(models.OutboxEntry, records.OutboxEntryAdmin)
 admin.site.register(models.Sequencer, records.SequencerAdmin)
+admin.site.register(models.Seal, SealAdmin)

@@ -153,5 +153,17 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…"
 
 
+def difference_in_words(difference: Difference) -> str:
+    """A difference in a line, for people."""
+    places = [
+        difference.stream,
+        "" if difference.version is None else f"version {difference.version}",
+        "" if difference.position is None else f"position {difference.position}",
+    ]
+    place = ", ".join(filter(None, places))
+    what = f"{difference.field}: expected {difference.expected}, found {difference.actual}"
+    return f"{place}: {what}" if place else what
+
+
 def silent(phase: str, *, done: int, total: int) -> None:
     """A `Progress` that nobody watches."""

@@ -13,6 +13,7 @@ UNIQUE_COLUMNS: Final = {
     "eventstore_outbox": (("event_id",),),
     "eventstore_log": (("position",), ("event_id",)),
     "eventstore_sequencer": (("id",),),
+    "eventstore_seal": (("last_position",), ("previous_hash",)),
     "eventstore_checkpoint": (("id",), ("subscription", "bucket_low")),
     "eventstore_parked_key": (("id",), ("subscription", "key")),
     "eventstore_parked_event": (("id",), ("subscription", "position")),
@@ -21,7 +22,7 @@ UNIQUE_COLUMNS: Final = {
 }
 """What no two rows of a table may share."""
 
-APPEND_ONLY: Final = ("eventstore_event", "eventstore_log", "eventstore_operation")
+APPEND_ONLY: Final = ("eventstore_event", "eventstore_log", "eventstore_operation", "eventstore_seal")
 """Tables whose rows are never changed or removed."""
 
 # The unique columns of each table, where a valid index sees to it.

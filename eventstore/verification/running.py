@@ -17,6 +17,7 @@ from eventstore.subscriptions.registry import subscriptions as default_subscript
 from eventstore.verification.findings import Check, Collector, Progress, Report, Scope, StoreCheck, silent
 from eventstore.verification.guards import GuardsCheck
 from eventstore.verification.log import CheckpointsCheck, LogCheck, OutboxCheck
+from eventstore.verification.seals import SealsCheck
 from eventstore.verification.snapshots import StatesCheck
 from eventstore.verification.streams import ReadableCheck, SequencingCheck, StreamsCheck
 from eventstore.verification.walking import CHUNK_EVENTS, StreamCheck, walk
@@ -36,6 +37,7 @@ def store_checks() -> list[Check]:
     return [
         GuardsCheck(),
         LogCheck(),
+        SealsCheck(),
         OutboxCheck(),
         CheckpointsCheck(),
         StreamsCheck(),

@@ -15,6 +15,7 @@ from config.staff.models import StaffMember
 from config.staff.roles import Role
 from eventstore.ids import new_id
 from eventstore.models import Event, LogEntry
+from eventstore.seals import sealer
 from tests.integration.counter import member_of
 from tests.integration.history import History, dispatch
 
@@ -59,6 +60,7 @@ def fill_store() -> History:
     """A small bank's history, in the log and in the read models, and a row in every other table."""
     history = History().everything().write()
     dispatch()
+    sealer.seal_all()
     first = Event.objects.filter(event_type="MoneyTransferCreated").order_by("id").first()
     assert first is not None
     position = LogEntry.objects.get(event_id=first.id).position

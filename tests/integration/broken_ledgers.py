@@ -25,7 +25,7 @@ class Broken:
     check: str
     statements: tuple[str, ...]
     field: str
-    stream: str = ""  # "account shop": the type and the ledger's name of it
+    stream: str | None = ""  # "account shop": the type and the ledger's name of it; None: whatever it is
     expected: str | None = None  # None: whatever it is
     actual: str | None = None
     as_app: bool = False
@@ -34,11 +34,11 @@ class Broken:
 
     def is_named(self, differences: Sequence[Difference], ledger: Ledger) -> bool:
         """Whether the difference is among these."""
-        stream_type, _, name = self.stream.partition(" ")
+        stream_type, _, name = (self.stream or "").partition(" ")
         stream = f"{stream_type}/{getattr(ledger, name)}" if name else self.stream
         return any(
             difference.field == self.field
-            and difference.stream == stream
+            and stream in (None, difference.stream)
             and self.expected in (None, difference.expected)
             and self.actual in (None, difference.actual)
             and self.version in (None, difference.version)
@@ -457,6 +457,130 @@ OF_THE_STORE: Final = (
         "event",
         "account closed",
         "one that can follow Open",
+    ),
+)
+
+# Makes place for one more entry after position 60: everything behind it moves up.
+_MOVE_UP = (
+    "UPDATE eventstore_log SET position = position + 1000000 WHERE position > 60",
+    "UPDATE eventstore_log SET position = position - 999999 WHERE position > 1000000",
+    "UPDATE eventstore_sequencer SET position = position + 1",
+)
+# Whoever knows how it is done can forge a seal; the next one gives it away.
+_FORGE_SEAL = """
+UPDATE eventstore_seal SET hash = decode(repeat('ab', 32), 'hex') WHERE first_position = 51
+"""
+
+
+def _altered(name: str, *statements: str, position: int | None = 60, actual: str | None = None) -> Broken:
+    return Broken(name, "seals", statements, "sealed entry", None, position=position, actual=actual)
+
+
+def _seal(name: str, statement: str, field: str, *, position: int = 51, actual: str | None = None) -> Broken:
+    return Broken(name, "seals", (statement,), field, position=position, actual=actual)
+
+
+_AT_60 = "id = (SELECT event_id FROM eventstore_log WHERE position = 60)"
+_ENTRY_60 = "UPDATE eventstore_log SET {} WHERE position = 60"
+
+OF_THE_SEALS: Final = (
+    _altered(
+        "an event's data", f'UPDATE eventstore_event SET data = data || \'{{"description": "x"}}\' WHERE {_AT_60}'
+    ),
+    _altered(
+        "the way a number is written",
+        f"UPDATE eventstore_event SET data = jsonb_set(data, '{{amount}}', '1.0') WHERE {_AT_60}",
+    ),
+    _altered("who acted", f'UPDATE eventstore_event SET metadata = metadata || \'{{"actor": "x"}}\' WHERE {_AT_60}'),
+    _altered(
+        "a microsecond of an event",
+        f"UPDATE eventstore_event SET recorded_at = recorded_at - interval '1 us' WHERE {_AT_60}",
+    ),
+    _altered("an event's id", f"UPDATE eventstore_event SET event_id = gen_random_uuid() WHERE {_AT_60}"),
+    _altered("an event's type", f"UPDATE eventstore_event SET event_type = 'CashWithdrawn' WHERE {_AT_60}"),
+    _altered("a schema version", f"UPDATE eventstore_event SET schema_version = 2 WHERE {_AT_60}"),
+    _altered("a stream's type", f"UPDATE eventstore_event SET stream_type = 'customer' WHERE {_AT_60}"),
+    _altered("an event's stream", f"UPDATE eventstore_event SET stream_id = '{NOBODY}' WHERE {_AT_60}"),
+    _altered("an event's version", f"UPDATE eventstore_event SET version = 900 WHERE {_AT_60}"),
+    _altered("a sealed event", f"DELETE FROM eventstore_event WHERE {_AT_60}", actual="missing"),
+    _altered("a sealed position", "DELETE FROM eventstore_log WHERE position = 60", actual="missing"),
+    _altered("a stream bucket", _ENTRY_60.format("stream_bucket = (stream_bucket + 1) %% 256")),
+    _altered("a route that was none", _ENTRY_60.format("route_bucket = 0")),
+    _altered("a microsecond of the log", _ENTRY_60.format("sequenced_at = sequenced_at + interval '1 us'")),
+    _altered("another event at a position", _ENTRY_60.format("event_id = 999999"), actual="missing"),
+    _altered(
+        "two events swapped",
+        "ALTER TABLE eventstore_log DROP CONSTRAINT eventstore_log_event_id_unique",
+        "UPDATE eventstore_log l SET event_id = other.event_id FROM eventstore_log other"
+        " WHERE (l.position, other.position) IN ((60, 70), (70, 60))",
+    ),
+    _altered("a hole put in between", *_MOVE_UP, position=61),
+    _altered(
+        "an event put in between",
+        _FORGE.format(event_type="event_type", data="data", stream="travel"),
+        *_MOVE_UP,
+        "INSERT INTO eventstore_log SELECT 61, (SELECT max(id) FROM eventstore_event), stream_bucket, route_bucket,"
+        " sequenced_at FROM eventstore_log WHERE position = 60",
+        position=61,
+    ),
+    _altered(
+        "an event taken out and the gap closed",
+        f"DELETE FROM eventstore_event WHERE {_AT_60}",
+        "DELETE FROM eventstore_log WHERE position = 60",
+        "UPDATE eventstore_log SET position = position + 1000000 WHERE position > 60",
+        "UPDATE eventstore_log SET position = position - 1000001 WHERE position > 1000000",
+        "UPDATE eventstore_sequencer SET position = position - 1",
+    ),
+    _altered(
+        "the end of the log",
+        f"DELETE FROM eventstore_log WHERE position = {_LAST_POSITION}",
+        "UPDATE eventstore_sequencer SET position = position - 1",
+        position=None,
+        actual="missing",
+    ),
+    _seal("a seal", "DELETE FROM eventstore_seal WHERE first_position = 51", "seal", actual="missing"),
+    _seal(
+        "the first seal", "DELETE FROM eventstore_seal WHERE first_position = 1", "seal", position=1, actual="missing"
+    ),
+    _seal("a seal's hash", _FORGE_SEAL, "hash of the seal of positions 51 to 100"),
+    _seal(
+        "a seal's time",
+        "UPDATE eventstore_seal SET sealed_at = sealed_at + interval '1 us' WHERE first_position = 51",
+        "hash of the seal of positions 51 to 100",
+    ),
+    _seal(
+        "the hash that a seal goes on from",
+        "UPDATE eventstore_seal SET previous_hash = decode(repeat('cd', 32), 'hex') WHERE first_position = 51",
+        "previous_hash of the seal of positions 51 to 100",
+    ),
+    _seal(
+        "what is kept of an entry's hash",
+        "UPDATE eventstore_seal SET leaves = overlay(leaves PLACING '\\x00' FROM 73) WHERE first_position = 51",
+        "leaf of the seal of positions 51 to 100",
+        position=60,
+    ),
+    _seal(
+        "where a seal begins",
+        "UPDATE eventstore_seal SET first_position = 52, leaves = substr(leaves, 9) WHERE first_position = 51",
+        "seal",
+        actual="missing",
+    ),
+    _seal(
+        "a seal over another's entries",
+        "UPDATE eventstore_seal SET first_position = 50, leaves = substr(leaves, 1, 8) || leaves"
+        " WHERE first_position = 51",
+        "seal",
+        position=50,
+    ),
+    Broken(
+        "seals that are late",
+        "seals",
+        (
+            "DELETE FROM eventstore_seal WHERE first_position > 150",
+            "UPDATE eventstore_log SET sequenced_at = sequenced_at - interval '61 s'",
+        ),
+        "seal",
+        position=151,
     ),
 )
 

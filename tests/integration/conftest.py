@@ -24,12 +24,14 @@ SET lock_timeout = '10s';
 ALTER TABLE eventstore_event DISABLE TRIGGER eventstore_event_append_only;
 ALTER TABLE eventstore_log DISABLE TRIGGER eventstore_log_append_only;
 ALTER TABLE eventstore_operation DISABLE TRIGGER eventstore_operation_append_only;
-TRUNCATE eventstore_event, eventstore_outbox, eventstore_log, eventstore_checkpoint, eventstore_parked_key,
-    eventstore_parked_event, eventstore_operation, eventstore_snapshot, eventstore_subject_key,
+ALTER TABLE eventstore_seal DISABLE TRIGGER eventstore_seal_append_only;
+TRUNCATE eventstore_event, eventstore_outbox, eventstore_log, eventstore_seal, eventstore_checkpoint,
+    eventstore_parked_key, eventstore_parked_event, eventstore_operation, eventstore_snapshot, eventstore_subject_key,
     eventstore_idempotency_record RESTART IDENTITY;
 ALTER TABLE eventstore_event ENABLE ALWAYS TRIGGER eventstore_event_append_only;
 ALTER TABLE eventstore_log ENABLE ALWAYS TRIGGER eventstore_log_append_only;
 ALTER TABLE eventstore_operation ENABLE ALWAYS TRIGGER eventstore_operation_append_only;
+ALTER TABLE eventstore_seal ENABLE ALWAYS TRIGGER eventstore_seal_append_only;
 UPDATE eventstore_sequencer
 SET position = 0, log_id = gen_random_uuid(), sequenced_at = clock_timestamp(), heartbeat_at = clock_timestamp();
 """

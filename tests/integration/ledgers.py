@@ -19,6 +19,8 @@ from eventstore.dispatch import drain
 from eventstore.ids import new_id
 from eventstore.metadata import Metadata
 from eventstore.sealing import erase
+from eventstore.seals import sealer
+from eventstore.seals.hashing import MOST_ENTRIES
 from eventstore.store import EventStore
 from eventstore.subscriptions import checkpoints, parking
 from eventstore.subscriptions.registry import Reactor, Subscription, subscriptions
@@ -29,6 +31,7 @@ from transfers.published.events import TransferStatus
 CAROL: Final = "staff:carol"
 STORE: Final = EventStore()
 BUSY_DEPOSITS: Final = 120  # enough for a snapshot
+SEALED_AT_ONCE: Final = 50  # so that there are some seals
 
 _SELECT_CHECKPOINT = "SELECT id FROM eventstore_checkpoint WHERE subscription = %s"
 _SELECT_PARKED = "SELECT id FROM eventstore_parked_key WHERE subscription = %s AND key = %s"
@@ -78,6 +81,7 @@ class Ledger:
         self._sequence()
         for projection in subscriptions.projections():
             self._advance(projection)
+        self.seal(most=SEALED_AT_ONCE)
 
     def transfer(self, payer: UUID, payee: UUID, amount: str, **details: Any) -> UUID:
         """Sends a transfer on its way."""
@@ -90,6 +94,11 @@ class Ledger:
     def dispatch(self) -> None:
         """Does all that there is to do."""
         assert drain(store=STORE, budget_seconds=60), "there is something left"
+
+    def seal(self, *, most: int = MOST_ENTRIES) -> None:
+        """Seals all of the log, so many entries at a time."""
+        while sealer.seal_next(age_seconds=0, most=most) is sealer.Outcome.SEALED:
+            pass
 
     def state_of(self, transfer_id: UUID) -> TransferStatus:
         """Where a transfer stands."""

@@ -28,6 +28,7 @@ LOCKED: Final = {
     "eventstore.Operation",
     "eventstore.OutboxEntry",
     "eventstore.ParkedKey",
+    "eventstore.Seal",
     "eventstore.Sequencer",
     "eventstore.Snapshot",
     "eventstore.SubjectKey",

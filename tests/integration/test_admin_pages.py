@@ -14,7 +14,7 @@ from django.db import connection
 from config.staff.models import StaffMember
 from config.staff.roles import Role
 from eventstore import sealing
-from eventstore.models import Event, Operation, ParkedKey, Snapshot, SubjectKey
+from eventstore.models import Event, Operation, ParkedKey, Seal, Snapshot, SubjectKey
 from tests.conftest import Database
 from tests.integration.admins import EVENTS, an_event, browser, fill_store, role_named, statements, stream_page
 from tests.integration.counter import PASSWORD
@@ -56,6 +56,8 @@ def _pages() -> dict[str, str]:
         "operation": f"/admin/eventstore/operation/{Operation.objects.get().pk}/change/",
         "snapshots": "/admin/eventstore/snapshot/",
         "snapshot": f"/admin/eventstore/snapshot/{snapshot.pk}/change/",
+        "seals": "/admin/eventstore/seal/",
+        "seal": f"/admin/eventstore/seal/{Seal.objects.get().pk}/change/",
         "requests": "/admin/eventstore/idempotencyrecord/?principal=staff:carol",
         "keys": "/admin/eventstore/subjectkey/",
         "key": f"/admin/eventstore/subjectkey/{SubjectKey.objects.order_by('pk')[0].pk}/change/",
@@ -118,12 +120,12 @@ def test_a_teller_a_supervisor_and_a_program_have_no_admin_even_with_the_flag(ro
 
 
 @pytest.mark.usefixtures("_subscribed")
-def test_an_auditor_sees_events_and_the_audit_and_nothing_to_do() -> None:
+def test_an_auditor_sees_events_seals_and_the_audit_and_nothing_to_do() -> None:
     auditor = browser(Role.AUDITOR)
     seen = {name for name, address in _pages().items() if auditor.get(address).status_code == 200}
     assert seen == {
         *("first page", "application", "events", "events of a stream", "event", "stream", "customer", "story"),
-        *("operations", "operation"),
+        *("operations", "operation", "seals", "seal"),
     }
 
 

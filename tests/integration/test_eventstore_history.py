@@ -8,13 +8,19 @@ from psycopg import sql
 from psycopg.errors import InsufficientPrivilege, RestrictViolation
 
 from eventstore import sequencer
+from eventstore.seals import sealer
 from tests.integration.shops import Shop, rows, value
 
 pytestmark = pytest.mark.usefixtures("shop_database")
 
-HISTORY = ["eventstore_event", "eventstore_log", "eventstore_operation"]
+HISTORY = ["eventstore_event", "eventstore_log", "eventstore_operation", "eventstore_seal"]
 REWRITINGS = ["UPDATE {table} SET {column} = {column}", "DELETE FROM {table}", "TRUNCATE {table}"]
-COLUMN = {"eventstore_event": "version", "eventstore_log": "event_id", "eventstore_operation": "actor"}
+COLUMN = {
+    "eventstore_event": "version",
+    "eventstore_log": "event_id",
+    "eventstore_operation": "actor",
+    "eventstore_seal": "hash",
+}
 
 # What the app role may do with a table.
 SELECT_PRIVILEGES = """
@@ -30,6 +36,7 @@ def history(shop_database: object) -> None:
     Shop().open()
     assert sequencer.sequence() is sequencer.Outcome.MOVED
     rows("INSERT INTO eventstore_operation (actor, action, subscription, detail) VALUES ('o', 'pause', 's', '{}')")
+    assert sealer.seal_next(age_seconds=0) is sealer.Outcome.SEALED
 
 
 def _rewriting(statement: str, table: str) -> sql.Composed:

@@ -15,7 +15,9 @@ import psycopg
 import pytest
 
 from eventstore import appending, facts, idempotency, loading, sealing, sequencer, snapshots
+from eventstore.seals import hashing, sealer
 from eventstore.subscriptions import checkpoints, handling, parking, reading
+from eventstore.verification import seals as verified_seals
 from tests.conftest import Database
 from tests.integration.shops import rows, value
 
@@ -33,6 +35,7 @@ TABLES: Final = (
     "parked_event",
     "subject_key",
     "idempotency_record",
+    "seal",
 )
 
 # Nobody counts the rows of these tables in the background.
@@ -70,6 +73,9 @@ INSERT INTO eventstore_subject_key (subject_id, wrapped_key)
 SELECT stream_id, '\\x00' FROM eventstore_event WHERE version = 1;
 INSERT INTO eventstore_idempotency_record (principal, key, fingerprint, answer)
 SELECT 'alice', id::text, '\\x00', '{}' FROM eventstore_event WHERE id <= 20000;
+INSERT INTO eventstore_seal (last_position, first_position, format, leaves, previous_hash, hash, sealed_at)
+SELECT id, id, 1, int8send(id), sha256(int8send(id)), sha256(int8send(id + 1)), clock_timestamp()
+FROM eventstore_event WHERE id <= 20000;
 """
 
 
@@ -119,6 +125,11 @@ HOT: Final[dict[str, tuple[str, Sequence[Any]]]] = {
     "parked: the first behind a key": (parking._SELECT_FIRST, [7]),
     "parked: due": (parking._SELECT_DUE, [["follower"], [None], 50]),
     "keys of persons": (sealing._SELECT_KEYS, [STREAM_IDS]),
+    "seals: what waits": (sealer._SELECT_BACKLOG, []),
+    "seals: a few entries": (hashing.SELECT_ENTRIES, [24_901, 25_000]),
+    "seals: the entries of a whole seal": (hashing.SELECT_ENTRIES, [20_001, 25_000]),
+    "seals: the next to check": (verified_seals._SELECT_SEALS, [10_000, 25_000, 500, 5_000]),
+    "seals: where they end": (verified_seals._SELECT_END, [25_000]),
     "idempotency record": (idempotency._SELECT_RECORD, ["alice", "77"]),
 }
 

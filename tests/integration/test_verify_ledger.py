@@ -34,7 +34,14 @@ from eventstore.verification.rows import PERSONAL
 from eventstore.verification.running import verify
 from tests.conftest import Database, _default_connection_at, _describe
 from tests.daybook_process import ROOT
-from tests.integration.broken_ledgers import NOBODY, OF_THE_BANK, OF_THE_READ_MODELS, OF_THE_STORE, Broken
+from tests.integration.broken_ledgers import (
+    NOBODY,
+    OF_THE_BANK,
+    OF_THE_READ_MODELS,
+    OF_THE_SEALS,
+    OF_THE_STORE,
+    Broken,
+)
 from tests.integration.ledgers import STORE, Ledger, context
 from tests.integration.multiplied import multiply
 from tests.servers import CLONE_DATABASE, Servers
@@ -48,11 +55,13 @@ _numbers = count(1)
 # The triggers that a vandal who owns the tables can turn off, and is so kind as to turn on again.
 _DISARM = """
 ALTER TABLE eventstore_event DISABLE TRIGGER eventstore_event_append_only;
-ALTER TABLE eventstore_log DISABLE TRIGGER eventstore_log_append_only
+ALTER TABLE eventstore_log DISABLE TRIGGER eventstore_log_append_only;
+ALTER TABLE eventstore_seal DISABLE TRIGGER eventstore_seal_append_only
 """
 _ARM = """
 ALTER TABLE eventstore_event ENABLE ALWAYS TRIGGER eventstore_event_append_only;
-ALTER TABLE eventstore_log ENABLE ALWAYS TRIGGER eventstore_log_append_only
+ALTER TABLE eventstore_log ENABLE ALWAYS TRIGGER eventstore_log_append_only;
+ALTER TABLE eventstore_seal ENABLE ALWAYS TRIGGER eventstore_seal_append_only
 """
 
 
@@ -261,7 +270,7 @@ def test_it_tells_a_stream_that_a_projection_has_parked(kept: Kept) -> None:
     "broken",
     [
         pytest.param(broken, id=f"{broken.check}: {broken.name}")
-        for broken in (*OF_THE_STORE, *OF_THE_BANK, *OF_THE_READ_MODELS)
+        for broken in (*OF_THE_STORE, *OF_THE_SEALS, *OF_THE_BANK, *OF_THE_READ_MODELS)
     ],
 )
 def test_it_names_what_was_broken(kept: Kept, broken: Broken) -> None:
@@ -374,6 +383,7 @@ _DISABLED = (
     "ALTER TABLE {table} DISABLE TRIGGER {name}",
     "ALTER TABLE {table} ENABLE REPLICA TRIGGER {name}",
     "DROP TRIGGER {name} ON {table}",
+    "ALTER TABLE {table} ENABLE TRIGGER {name}",
 )
 
 
@@ -472,8 +482,10 @@ def test_it_says_so_when_it_cannot_check(kept: Kept) -> None:
 
 def test_it_needs_no_more_memory_for_ten_times_the_events(kept: Kept) -> None:
     few = multiply(kept.database, copies=25)
+    kept.ledger.seal()
     small = _verify_in_a_process(kept.database)
     many = multiply(kept.database, copies=10, again=True)
+    kept.ledger.seal()
     large = _verify_in_a_process(kept.database)
     assert many > 9 * few
     assert large < small + 10_000, f"{small} kB for {few} events, {large} kB for {few + many}"

@@ -20,6 +20,7 @@ from eventstore.dispatch import drain
 from eventstore.failures import is_passing
 from eventstore.management.operating import StoreCommand, first_line
 from eventstore.progress import progress
+from eventstore.seals import sealer
 from eventstore.store import EventStore
 
 TURN_SECONDS: Final = 1.0
@@ -35,8 +36,8 @@ class Command(StoreCommand):
     """Sequences what was committed and advances every subscription."""
 
     help = (
-        "Does what the workers do, in this process and without Celery: gives events their place in the log, and "
-        "advances sagas and read models. Any number of dispatchers and workers may run at once."
+        "Does what the workers do, in this process and without Celery: gives events their place in the log, "
+        "advances sagas and read models, and seals the log. Any number of dispatchers and workers may run at once."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -74,6 +75,7 @@ class Command(StoreCommand):
                     stopped.wait(POLL_SECONDS)
                 else:
                     held_until = time.monotonic() + HELD_SECONDS
+        sealer.seal_all(using=store.using)
         self.stdout.write(_told(store, before))
 
     def _go_on(self, store: EventStore, stopped: threading.Event) -> None:

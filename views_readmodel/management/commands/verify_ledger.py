@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import msgspec
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
-from eventstore.progress import progress
-from eventstore.verification.findings import Difference, Finding, Report
+from eventstore.progress import phases
+from eventstore.verification.findings import Finding, Report, difference_in_words
 from eventstore.verification.running import NAMED_DIFFERENCES, verify
 from views_readmodel.verification.checks import AGGREGATES, ledger_checks
 
@@ -43,7 +42,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Check, answer, and leave with what came of it."""
         try:
-            with _Phases(sys.stderr) as told:
+            with phases(title="Checking", stream=sys.stderr) as told:
                 report = verify(ledger_checks(), aggregates=AGGREGATES, progress=told, limit=max(options["limit"], 0))
         except Error as error:
             reason = str(error).partition("\n")[0]
@@ -80,44 +79,7 @@ def _finding_in_words(finding: Finding) -> Iterator[str]:
     for remark in finding.remarks:
         yield f"    note: {remark}"
     for difference in finding.named:
-        yield f"  - {_difference_in_words(difference)}"
+        yield f"  - {difference_in_words(difference)}"
     unnamed = finding.differences - len(finding.named)
     if unnamed:
         yield f"  - and {unnamed} more"
-
-
-def _difference_in_words(difference: Difference) -> str:
-    places = [
-        difference.stream,
-        "" if difference.version is None else f"version {difference.version}",
-        "" if difference.position is None else f"position {difference.position}",
-    ]
-    place = ", ".join(filter(None, places))
-    what = f"{difference.field}: expected {difference.expected}, found {difference.actual}"
-    return f"{place}: {what}" if place else what
-
-
-class _Phases:
-    """Shows one phase of the work after the other."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._open = ExitStack()
-        self._phase = ""
-        self._done = 0
-
-    def __enter__(self) -> _Phases:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._open.close()
-
-    def __call__(self, phase: str, *, done: int, total: int) -> None:
-        """Shows how far the phase is."""
-        if phase != self._phase:
-            self._open.close()
-            shown = progress(title=f"Checking {phase}", total=total, stream=self._stream)
-            self._advance = self._open.enter_context(shown)
-            self._phase, self._done = phase, 0
-        self._advance(done - self._done)
-        self._done = done

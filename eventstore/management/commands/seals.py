@@ -1,0 +1,120 @@
+"""`manage.py seals`: how far the log is sealed; exports the head, and checks a later log against it."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any, Final
+
+from django.core.management.base import CommandError
+
+from eventstore import inspection
+from eventstore.inspection import SealRange
+from eventstore.management.operating import StoreCommand, age, at_least, duration, sentence
+from eventstore.progress import phases
+from eventstore.seals import heads, sealer
+from eventstore.seals.heads import Verdict
+from eventstore.store import EventStore
+from eventstore.verification.findings import Difference, difference_in_words
+from eventstore.verification.running import NAMED_DIFFERENCES, verify
+from eventstore.verification.seals import SealsCheck
+
+COLUMNS: Final = ("positions", "events", "sealed", "hash")
+
+CANNOT_TELL: Final = 2
+EXIT_CODES: Final = {Verdict.EXTENDS: 0, Verdict.ALTERED: 1, Verdict.TRUNCATED: 3, Verdict.FOREIGN: 4}
+
+
+class Command(StoreCommand):
+    """Lists seals, exports their head, checks the log against it."""
+
+    help = (
+        "Tells how far the log is sealed. `export` writes the head of the seals, to be kept elsewhere; `check FILE` "
+        "hashes the whole log anew and compares it with a head that was exported: it ends with 0 when the log goes on "
+        "from it, 1 when it was altered, 2 when it could not be checked, 3 when it was truncated, 4 when it is another "
+        "log."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """What to do."""
+        super().add_arguments(parser)
+        parser.add_argument("action", nargs="?", choices=["list", "export", "check"], default="list")
+        parser.add_argument("file", nargs="?", metavar="FILE", type=Path, help="for check: the head; for export: where")
+        parser.add_argument("--limit", type=at_least(1), default=20, help="for list: how many, the newest first (20)")
+        parser.add_argument("--json", action="store_true", help="for list and check: JSON, one document a line")
+
+    def run(self, store: EventStore, options: dict[str, Any]) -> None:
+        """Lists, exports or checks."""
+        try:
+            getattr(self, f"_{options['action']}")(store, options)
+        except (heads.NoLog, heads.NotAHead, sealer.LogIncomplete) as error:
+            raise CommandError(sentence(error), returncode=CANNOT_TELL) from error
+        except OSError as error:
+            raise CommandError(f"{options['file']}: {error.strerror}.", returncode=CANNOT_TELL) from error
+
+    def _list(self, store: EventStore, options: dict[str, Any]) -> None:
+        found = inspection.last_seals(limit=options["limit"], using=store.using)
+        if options["json"]:
+            for seal in found:
+                self.print_json(seal._asdict())
+            return
+        self.print_table(COLUMNS, [_row(seal) for seal in found], right=("events",))
+        waiting = sealer.backlog(using=store.using)
+        self.stdout.write(f"The log is sealed up to position {waiting.sealed_to:,}; {_waiting(waiting)}.")
+
+    def _export(self, store: EventStore, options: dict[str, Any]) -> None:
+        head = heads.export(using=store.using)
+        path: Path | None = options["file"]
+        if path is None:
+            self.stdout.write(heads.as_json(head))
+            return
+        path.write_text(heads.as_json(head) + "\n")
+        self.stdout.write(f"The head at position {head.position:,} is in {path}. Keep it where nobody can rewrite it.")
+
+    def _check(self, store: EventStore, options: dict[str, Any]) -> None:
+        if options["file"] is None:
+            raise CommandError("Say against which head: `seals check FILE`.", returncode=CANNOT_TELL)
+        head = heads.read_head(options["file"])
+        compared = heads.compare(head, using=store.using)
+        verdict, differences = compared.verdict, []
+        if verdict is not Verdict.FOREIGN:
+            differences = _differences(store)
+        if verdict is Verdict.EXTENDS and differences:
+            verdict = Verdict.ALTERED
+        if options["json"]:
+            self.print_json({"verdict": verdict.value, "text": compared.text, "head": head, "differences": differences})
+        else:
+            self._tell(compared, verdict, differences)
+        if EXIT_CODES[verdict]:
+            sys.exit(EXIT_CODES[verdict])
+
+    def _tell(self, compared: heads.Comparison, verdict: Verdict, differences: list[Difference]) -> None:
+        if verdict is compared.verdict:
+            self.stdout.write(compared.text)
+        else:
+            self.stdout.write("The seals go on from what was exported, but the log is not what they say any more.")
+        for difference in differences:
+            self.stdout.write(f"  - {difference_in_words(difference)}")
+        if verdict is Verdict.EXTENDS:
+            self.stdout.write("Every sealed event is what it was when it was sealed.")
+
+
+def _differences(store: EventStore) -> list[Difference]:
+    """What the seals and the log differ in; that somebody has yet to seal the end is no difference here."""
+    with phases(title="Checking", stream=sys.stderr) as told:
+        check = SealsCheck(late_seconds=float("inf"))
+        report = verify([check], aggregates=(), using=store.using, progress=told, limit=NAMED_DIFFERENCES)
+    return [difference for finding in report.findings for difference in finding.named]
+
+
+def _row(seal: SealRange) -> tuple[str, ...]:
+    positions = f"{seal.first_position:,}-{seal.last_position:,}"
+    events = f"{seal.last_position - seal.first_position + 1:,}"
+    return positions, events, f"{age(seal.sealed_at)} ago", seal.hash
+
+
+def _waiting(waiting: sealer.Backlog) -> str:
+    if not waiting.entries:
+        return "nothing waits to be sealed"
+    return f"{waiting.entries:,} entries wait, the first for {duration(waiting.waiting_seconds or 0)}"

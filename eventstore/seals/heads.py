@@ -1,0 +1,144 @@
+"""The head of the seals, to be kept where nobody who can rewrite the log can rewrite it too.
+
+Against a superuser the seals alone prove nothing: whoever may rewrite events may rewrite seals. A head that was
+exported before is what a later log is compared with. Imported by the command and by who keeps heads elsewhere.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from django.db import connections
+
+from eventstore.seals.hashing import FORMAT, ORIGIN
+
+# The last seal, and whose log it is.
+_SELECT_HEAD: Final = """
+SELECT head.log_id, COALESCE(last.last_position, 0), last.hash, last.sealed_at, clock_timestamp()
+FROM eventstore_sequencer head
+LEFT JOIN (
+    SELECT last_position, hash, sealed_at FROM eventstore_seal ORDER BY last_position DESC LIMIT 1
+) AS last ON true
+WHERE head.id = 1
+"""
+
+# Whose log this is, where it ends, and the seal that ends at a position.
+_SELECT_AT: Final = """
+SELECT head.log_id, (SELECT COALESCE(max(position), 0) FROM eventstore_log), seal.hash
+FROM eventstore_sequencer head LEFT JOIN eventstore_seal seal ON seal.last_position = %s
+WHERE head.id = 1
+"""
+
+
+class NotAHead(Exception):
+    """This file holds no exported head."""
+
+
+class NoLog(Exception):
+    """The log has no head."""
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The last seal at a time. Whoever keeps it can tell later whether the log up to it was rewritten."""
+
+    format: int
+    log_id: UUID
+    position: int  # everything up to here is sealed
+    hash: str  # of the last seal, in hexadecimal
+    sealed_at: datetime | None  # None: nothing was sealed yet
+    exported_at: datetime
+
+
+class Verdict(Enum):
+    """What a later log is, beside an exported head."""
+
+    EXTENDS = "extends"
+    ALTERED = "altered"
+    TRUNCATED = "truncated"
+    FOREIGN = "foreign"
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of comparing."""
+
+    verdict: Verdict
+    text: str
+
+
+def export(*, using: str = "default") -> Head:
+    """The head as it is now. Raises `NoLog`."""
+    log_id, position, hashed, sealed_at, now = _fetch(_SELECT_HEAD, [], using=using)
+    return Head(
+        format=FORMAT,
+        log_id=log_id,
+        position=position,
+        hash=(hashed or ORIGIN).hex(),
+        sealed_at=sealed_at,
+        exported_at=now,
+    )
+
+
+def as_json(head: Head) -> str:
+    """The head as it is kept: a small JSON document."""
+    return msgspec.json.format(msgspec.json.encode(head).decode(), indent=2)
+
+
+def read_head(path: Path) -> Head:
+    """The head that a file holds. Raises `NotAHead`, and OSError when the file cannot be read."""
+    try:
+        head = msgspec.json.decode(path.read_bytes(), type=Head)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise NotAHead(f"{path} holds no exported head: {error}") from error
+    if head.format != FORMAT:
+        raise NotAHead(f"{path} is of format {head.format}; this program knows format {FORMAT}")
+    return head
+
+
+def compare(head: Head, *, using: str = "default") -> Comparison:
+    """Whether the log of now goes on from the head, by the seals alone. Raises `NoLog`.
+
+    Only together with the check of the seals against the log does `EXTENDS` say that nothing was rewritten.
+    """
+    log_id, last, hashed = _fetch(_SELECT_AT, [head.position], using=using)
+    if log_id != head.log_id:
+        return Comparison(
+            verdict=Verdict.FOREIGN, text=f"This is another log: {log_id}, and the head is one of {head.log_id}."
+        )
+    if last < head.position:
+        return Comparison(
+            verdict=Verdict.TRUNCATED,
+            text=f"The log was truncated: it ends at position {last}, and was sealed up to {head.position} already.",
+        )
+    expected = ORIGIN.hex() if head.position == 0 else head.hash
+    found = ORIGIN if head.position == 0 else hashed
+    if found is None:
+        return Comparison(
+            verdict=Verdict.ALTERED,
+            text=f"The log was altered: the seal that ended at position {head.position} is gone.",
+        )
+    if found.hex() != expected:
+        return Comparison(
+            verdict=Verdict.ALTERED,
+            text=(
+                f"The log was altered at position {head.position} or before: the seal there was {expected}, and is"
+                f" {found.hex()} now."
+            ),
+        )
+    return Comparison(
+        verdict=Verdict.EXTENDS,
+        text=f"The log extends what was exported at {head.exported_at.isoformat()}, up to position {head.position}.",
+    )
+
+
+def _fetch(statement: str, arguments: list[Any], *, using: str) -> tuple[Any, ...]:
+    with connections[using].cursor() as cursor:
+        cursor.execute(statement, arguments)
+        found: tuple[Any, ...] | None = cursor.fetchone()
+    if found is None:
+        raise NoLog("the log has no head")
+    return found
