@@ -25,7 +25,7 @@ from bench.measuring import Comparison
 RESULTS: Final = Path(__file__).with_name("results.json")
 RUNS: Final = 5
 QUICK_RUNS: Final = 3
-IN_PROCESS: Final = {"transfers": (5_000, 1_000), "appends": (2_000, 300), "replays": (10_000, 1_000)}
+IN_PROCESS: Final = {"transfers": (5_000, 1_000), "appends": (2_000, 300), "replays": (10_000, 1_000), "pages": (9, 3)}
 """The parts that run in this process, with the size of a run, and of a quick one."""
 
 
@@ -51,17 +51,17 @@ def main() -> int:
 
 
 def _measure_in_process(parts: list[str], *, quick: bool, say: Callable[[str], None]) -> list[Comparison]:
-    """Runs parts of `bench.throughput`, which can only be imported once Django knows the servers."""
+    """Runs parts of `bench.throughput` and `bench.pages`, which can only be imported once Django knows the servers."""
     results: list[Comparison] = []
     if not parts:
         return results
     with durable_servers() as servers:
         django.setup()
-        throughput = import_module("bench.throughput")
+        measures = {part: import_module("bench.pages" if part == "pages" else "bench.throughput") for part in parts}
         for part in parts:
             say(f"measuring {part} …")
             count, quick_count = IN_PROCESS[part]
-            measure = getattr(throughput, part)
+            measure = getattr(measures[part], part)
             results += measure(servers, count=quick_count if quick else count, runs=QUICK_RUNS if quick else RUNS)
     return results
 

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
+import psutil
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Api, Open, Watch
@@ -83,6 +86,52 @@ def test_without_a_stream_a_page_asks_by_itself_and_says_so(open_as: Open, telle
     teller_api.transfer(payer, payee, "150.00")
     expect(page.locator("#live")).to_have_attribute("data-state", "polling", timeout=30_000)
     expect(page.locator("#balance")).to_have_text("250.00EUR", timeout=30_000)
+
+
+@contextmanager
+def _web_away(daybook: Daybook) -> Iterator[None]:
+    """The web server has been killed, and nobody starts another for as long as the block."""
+    supervisor = psutil.Process(daybook.process.pid)
+    supervisor.suspend()
+    try:
+        for process in daybook.children():
+            if "granian" in " ".join(process.cmdline()):
+                for one in (*process.children(recursive=True), process):
+                    one.kill()
+        yield
+    finally:
+        supervisor.resume()
+
+
+def test_a_page_says_that_the_server_is_away_and_recovers_by_itself(
+    open_as: Open, teller_api: Api, daybook: Daybook, watch: Watch
+) -> None:
+    payer, payee = teller_api.account(balance="500.00"), teller_api.account(balance="100.00")
+    watch.expect("ERR_|Failed to load|htmx:|answer 50|/live/changes")
+    page = open_as("teller", f"/accounts/{payee['account_id']}")
+    mark = page.locator("#live")
+    expect(mark).to_have_attribute("data-state", "live")
+    page.evaluate("window.notReloaded = true")
+    with _web_away(daybook):
+        expect(mark).to_have_attribute("data-state", "away", timeout=60_000)
+        expect(mark).to_contain_text("Not reachable since")
+        expect(page.locator("#balance")).to_have_text("100.00EUR")  # what was shown stays
+    expect(mark).to_have_attribute("data-state", "live", timeout=60_000)
+    teller_api.transfer(payer, payee, "150.00")
+    expect(page.locator("#balance")).to_have_text("250.00EUR")
+    assert page.evaluate("window.notReloaded")
+
+
+def test_the_mark_tells_the_time_of_the_zone_that_the_page_is_in(open_as: Open, watch: Watch) -> None:
+    page = open_as("teller", "/transfers")
+    page.context.add_init_script("Object.defineProperty(document, 'cookie', { get: () => '', set: () => {} })")
+    page.context.add_cookies([{"name": "zone", "value": "Asia/Kolkata", "url": page.url}])
+    page.goto("/transfers")
+    expect(page.locator(".foot")).to_contain_text("Times in Asia/Kolkata")
+    expect(page.locator("#live")).to_have_attribute("data-state", "live")
+    now = datetime.now(ZoneInfo("Asia/Kolkata"))
+    times = {(now + timedelta(minutes=minutes)).strftime("%H:%M") for minutes in (-1, 0, 1)}
+    assert page.locator("#live time").inner_text()[:5] in times
 
 
 def test_what_somebody_is_typing_is_left_alone(open_as: Open, teller_api: Api) -> None:

@@ -7,6 +7,8 @@ from playwright.sync_api import expect
 from config.demo import PASSWORD
 from tests.browser.conftest import Api, Open
 
+PAPER_WIDTH = 673  # of A4 between its margins, in CSS pixels: what is wider, a browser prints smaller
+
 
 def test_a_teller_logs_in_reads_and_deposits(open_as: Open, teller_api: Api) -> None:
     account = teller_api.account(balance="0.00", name="Alice Abel")
@@ -74,6 +76,16 @@ def test_the_theme_is_chosen_without_a_script(open_as: Open) -> None:
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     page.goto("/customers")
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_what_is_printed_fits_the_paper_whatever_a_customer_is_called(open_as: Open, teller_api: Api) -> None:
+    payer, payee = (teller_api.account(balance="500.00", name=letter * 200) for letter in "NM")
+    transfer = teller_api.transfer(payer, payee, "150.00")["transfer_id"]
+    page = open_as("teller", f"/accounts/{payer['account_id']}/statement", width=PAPER_WIDTH)
+    page.emulate_media(media="print")
+    for path in (page.url, f"/accounts/{payer['account_id']}", f"/transfers/{transfer}"):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PAPER_WIDTH, path
 
 
 def test_a_statement_on_paper_has_nothing_that_is_pressed(open_as: Open, teller_api: Api) -> None:
