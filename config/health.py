@@ -15,6 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from config.celery import app as celery_app
+from views_readmodel.delay import posting_is_delayed
 
 BROKER_TIMEOUT_SECONDS = 1.0
 
@@ -39,6 +40,8 @@ def ready(_request: HttpRequest) -> JsonResponse:
     }
     healthy = all(checks.values())
     body = {name: "ok" if passed else "failing" for name, passed in checks.items()}
+    # Whoever is asked for something does it all the same: this is told, and sends nobody away.
+    body["posting"] = "delayed" if not checks["database"] or posting_is_delayed() else "ok"
     return JsonResponse({"status": "ok" if healthy else "failing", **body}, status=200 if healthy else 503)
 
 

@@ -260,6 +260,13 @@ EVENTSTORE: dict[str, Any] = {
     "MOST_WAITING": WEB_THREADS // 2,  # the other half always serves those who do not wait
 }
 
+# --- Watching it --------------------------------------------------------------------------------------------
+
+# What a Prometheus shows at /metrics; without it only people and programs whose role may.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+# A transfer that has run for longer is somebody's business; one that waits for a person or a date is not meant.
+SLOW_TRANSFER_SECONDS = env.int("SLOW_TRANSFER_SECONDS", default=60)
+
 # --- Who signs in -------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "staff.StaffMember"

@@ -4,12 +4,13 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
-from config import health
+from config import health, metrics
 from eventstore.rest.views import unknown_address
 
 urlpatterns = [
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
+    path("metrics", metrics.metrics, name="metrics"),
     path("api/v1/", include("config.api")),
     re_path(r"^api(/.*)?$", unknown_address),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),

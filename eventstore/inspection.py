@@ -88,9 +88,33 @@ WHERE c.status <> 'replaying'
 ORDER BY c.subscription, c.bucket_low
 """
 
+# How long the event has waited that has waited longest: for its position, or for one of these subscriptions.
+_LONGEST_WAIT = """
+SELECT GREATEST(
+    (
+        SELECT extract(epoch FROM clock_timestamp() - e.recorded_at)
+        FROM eventstore_outbox o JOIN eventstore_event e ON e.id = o.event_id ORDER BY o.event_id LIMIT 1
+    ),
+    (
+        SELECT max(extract(epoch FROM clock_timestamp() - next.sequenced_at))
+        FROM eventstore_checkpoint c
+        CROSS JOIN LATERAL (
+            SELECT l.sequenced_at FROM eventstore_log l
+            WHERE l.position > c.position
+                AND CASE c.follows WHEN 'route' THEN l.route_bucket ELSE l.stream_bucket END
+                    BETWEEN c.bucket_low AND c.bucket_high
+            ORDER BY l.position LIMIT 1
+        ) AS next
+        WHERE c.status <> 'replaying' AND c.subscription = ANY(%s)
+    ),
+    0
+)::float8
+"""
+
 # How much each subscription has parked; a key that nothing has failed for only waits its turn.
 _COUNT_PARKED = """
-SELECT k.subscription, count(*), min(k.parked_at), sum(behind.events)::bigint
+SELECT k.subscription, count(*), min(k.parked_at), sum(behind.events)::bigint,
+    extract(epoch FROM clock_timestamp() - min(k.parked_at))::float8
 FROM eventstore_parked_key k
 CROSS JOIN LATERAL (SELECT count(*) AS events FROM eventstore_parked_event e WHERE e.parked_key_id = k.id) AS behind
 WHERE k.attempts > 0 GROUP BY k.subscription ORDER BY k.subscription
@@ -163,6 +187,7 @@ class Parked(NamedTuple):
     keys: int
     oldest: datetime
     events: int
+    oldest_seconds: float  # since then
 
 
 class ParkedKey(NamedTuple):
@@ -216,6 +241,13 @@ def log_state(*, using: str) -> LogState:
     with connections[using].cursor() as cursor:
         cursor.execute(_SELECT_LOG, [MOST_LAG])
         return LogState(*cursor.fetchone())
+
+
+def longest_wait_seconds(*, store: EventStore) -> float:
+    """How long the event has waited that has waited longest, for its position or for a subscription of this program."""
+    with connections[store.using].cursor() as cursor:
+        cursor.execute(_LONGEST_WAIT, [[found.id for found in store.subscriptions.all()]])
+        return float(cursor.fetchone()[0])
 
 
 def parts(*, using: str) -> list[Part]:

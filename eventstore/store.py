@@ -11,6 +11,7 @@ idempotency key, checkpoint, parked key, streams (sorted), read-model rows (sort
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -21,7 +22,7 @@ from uuid import UUID
 import msgspec
 from django.db import OperationalError, transaction
 
-from eventstore import snapshots
+from eventstore import metrics, snapshots
 from eventstore.aggregates import Aggregate
 from eventstore.appending import NewEvent, StreamConflict, append, lock_streams
 from eventstore.conf import store_settings
@@ -196,12 +197,12 @@ class Unit:
         return executed
 
     def _append(self, new: Sequence[NewEvent]) -> list[RecordedEvent[Any]]:
-        return append(
-            new,
-            registry=self._store.registry,
-            subscriptions=self._store.subscriptions,
-            using=self._store.using,
-        )
+        began = time.perf_counter()
+        using = self._store.using
+        recorded = append(new, registry=self._store.registry, subscriptions=self._store.subscriptions, using=using)
+        if recorded:
+            metrics.appended(recorded, seconds=time.perf_counter() - began, using=using)
+        return recorded
 
     def _settle(self, states: Sequence[tuple[Aggregate[Any], int, Loaded]]) -> None:
         """Takes the snapshots that are due; once committed, keeps the states and wakes the dispatchers."""

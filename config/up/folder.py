@@ -67,6 +67,15 @@ def hold_folder(*, data_dir: Path) -> Iterator[None]:
         yield
 
 
+def empty_metrics_dir(*, data_dir: Path) -> Path:
+    """Make the folder in which the processes of one run keep what they count, without what an earlier run counted."""
+    folder = data_dir / "metrics"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for counted in folder.glob("*.db"):
+        counted.unlink()
+    return folder
+
+
 def mark(*, data_dir: Path) -> dict[str, str]:
     """The variable that tells a child's folder."""
     return {MARK_VARIABLE: hashlib.sha256(os.fsencode(os.path.realpath(data_dir))).hexdigest()}

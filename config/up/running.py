@@ -19,7 +19,15 @@ from config.embedded import binaries, postgres, redis
 from config.embedded.credentials import Credentials, CredentialsUnreadable, load_or_create_credentials
 from config.embedded.home import Home, find_home
 from config.up import plan
-from config.up.folder import FolderInUse, FolderUnusable, hold_folder, make_data_dir, mark, stop_leftovers
+from config.up.folder import (
+    FolderInUse,
+    FolderUnusable,
+    empty_metrics_dir,
+    hold_folder,
+    make_data_dir,
+    mark,
+    stop_leftovers,
+)
 from config.up.output import Terminal
 from config.up.supervisor import Supervisor
 
@@ -159,6 +167,7 @@ def _options(*, data_dir: Path) -> plan.Options:
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "DAYBOOK_DATA_DIR": str(data_dir),
         "PYTHONUNBUFFERED": "1",
+        "PROMETHEUS_MULTIPROC_DIR": str(empty_metrics_dir(data_dir=data_dir)),
     }
     return plan.Options(
         port=settings.PORT,

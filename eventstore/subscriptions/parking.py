@@ -19,6 +19,7 @@ import structlog
 from django.db import connections, transaction
 from django.db.backends.utils import CursorWrapper
 
+from eventstore import metrics
 from eventstore.appending import StreamBusy
 from eventstore.events import RecordedEvent
 from eventstore.failures import is_passing
@@ -211,6 +212,7 @@ def park(cursor: Any, subscription: Subscription, row: EventRow, *, error: str, 
     cursor.execute(_PARK_KEY, [subscription.id, key, 2, error])
     (parked_key_id,) = cursor.fetchone()
     cursor.execute(_PARK_EVENTS, [subscription.id, [parked_key_id], [row.position]])
+    metrics.PARKED.labels(subscription.id).inc()
     _log.error(
         "eventstore.parked",
         subscription=subscription.id,
@@ -229,6 +231,7 @@ def let_wait(cursor: Any, subscription: Subscription, events: Sequence[RecordedE
     cursor.execute(_LET_WAIT, [subscription.id, WAIT_SECONDS, WAITING, sorted(set(keys))])
     ids = dict(cursor.fetchall())
     cursor.execute(_PARK_EVENTS, [subscription.id, [ids[key] for key in keys], [one.position for one in events]])
+    metrics.WAITED.labels(subscription.id).inc(len(events))
     _log.info("eventstore.waiting", subscription=subscription.id, events=len(events))
 
 
@@ -267,7 +270,9 @@ def retry(parked_key_id: int, subscription: Subscription, *, store: EventStore) 
     attempts = _stamp(parked_key_id, using=store.using)
     if attempts is None:
         return Retry.BUSY
-    return _retry(parked_key_id, subscription, store, attempts=attempts)
+    outcome = _retry(parked_key_id, subscription, store, attempts=attempts)
+    metrics.RETRIES.labels(subscription.id, outcome.value).inc()
+    return outcome
 
 
 def _retry(parked_key_id: int, subscription: Subscription, store: EventStore, *, attempts: int) -> Retry:

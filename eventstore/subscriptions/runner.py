@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, transaction
 from django.db.backends.utils import CursorWrapper
 
+from eventstore import metrics
 from eventstore.appending import StreamBusy, StreamConflict
 from eventstore.failures import is_lost_race, is_passing
 from eventstore.loading import cache
@@ -139,6 +140,7 @@ def _transact(
 def _handle_next(
     checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int, *, skip_known: bool, waits: bool
 ) -> Progress:
+    began = time.perf_counter()
     with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
         checkpoint = _lock(cursor, checkpoint_id, subscription)
         if checkpoint is None:
@@ -157,7 +159,9 @@ def _handle_next(
                 raise
             raise _BatchFailed(after=checkpoint.position, entries=window.entries, cause=error) from error
         checkpoints.move(cursor, checkpoint, window.until)
-        return Progress.FULL if window.entries >= limit else Progress.MOVED
+    metrics.HANDLED.labels(subscription.id).inc(len(window.rows))
+    metrics.HANDLING_SECONDS.labels(subscription.id).observe(time.perf_counter() - began)
+    return Progress.FULL if window.entries >= limit else Progress.MOVED
 
 
 def _lock(cursor: CursorWrapper, checkpoint_id: int, subscription: Subscription) -> checkpoints.Checkpoint | None:
@@ -218,6 +222,7 @@ def _is_passing(error: Exception) -> bool:
 def _hold(checkpoint_id: int, subscription: Subscription, error: Exception, *, using: str) -> None:
     reason = parking.describe(error)
     _log.warning("eventstore.held", subscription=subscription.id, reason=reason)
+    metrics.HELD.labels(subscription.id).inc()
     seconds = HOLD_PROGRAM_SECONDS if isinstance(error, _NOT_ITS_FAULT) else HOLD_SECONDS
     try:
         checkpoints.hold(checkpoint_id, seconds=seconds, reason=reason, using=using)

@@ -13,7 +13,7 @@ from config.celery import app
 def test_it_is_ready_when_every_part_is(redis_url: str, client: Client) -> None:
     answer = client.get("/health/ready")
     assert answer.status_code == 200
-    assert answer.json() == {"status": "ok", "database": "ok", "broker": "ok", "migrations": "ok"}
+    assert answer.json() == {"status": "ok", "database": "ok", "broker": "ok", "migrations": "ok", "posting": "ok"}
 
 
 @pytest.mark.django_db
@@ -26,7 +26,8 @@ def test_it_is_not_ready_without_its_broker_and_says_so_soon(client: Client, red
     finally:
         app.conf.broker_url = redis_url.replace("unix:", "redis+socket:").replace("db=", "virtual_host=")
     assert answer.status_code == 503
-    assert answer.json() == {"status": "failing", "database": "ok", "broker": "failing", "migrations": "ok"}
+    expected = {"status": "failing", "database": "ok", "broker": "failing", "migrations": "ok", "posting": "ok"}
+    assert answer.json() == expected
 
 
 @pytest.mark.django_db

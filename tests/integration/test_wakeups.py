@@ -118,6 +118,7 @@ def test_many_threads_that_commit_at_once_send_one(broker: RedisServer) -> None:
 
 def test_after_the_mark_is_cleared_the_next_commit_sends_again(broker: RedisServer) -> None:
     _commit()
+    assert _sent(broker) == 1
     clear_mark("default")
     _commit()
     assert _sent(broker) == 2
@@ -191,9 +192,9 @@ def test_a_task_calls_for_help_when_there_is_more_than_a_batch(
 ) -> None:
     shop = Shop(watching(lambda _: None, batch_size=2))
     shop.add(shop.open(), "a", "b", "c")
+    before = _sent(broker)
     clear_mark("default")
     monkeypatch.setattr(tasks, "EventStore", lambda **_: shop.store)
-    before = _sent(broker)
     tasks.sweep(using="default")
     assert _sent(broker) - before == 1
 
@@ -240,6 +241,7 @@ def test_a_commit_does_not_notice_that_redis_is_away_and_wakes_again_afterwards(
     shop: Shop, broker: RedisServer, fault: str
 ) -> None:
     _commit()
+    assert _sent(broker) == 1
     clear_mark("default")
     broker.kill() if fault == "refuses" else broker.freeze()
     slowest = max(_commit() for _ in range(50))

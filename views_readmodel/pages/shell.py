@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from accounts.permissions import AccountsPermission
 from transfers.permissions import TransfersPermission
+from views_readmodel.delay import posting_is_delayed
 
 THEMES: Final = ("light", "dark")
 THEME_COOKIE: Final = "theme"
@@ -51,6 +52,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "theme": _theme(request),
         "zone_name": str(timezone.get_current_timezone()),
         "now": timezone.now(),
+        "posting_is_delayed": lambda: request.user.is_authenticated and posting_is_delayed(),
         # A form is the same in a dialog and on a page of its own; only what stands around it differs.
         "layout": "layouts/dialog.html" if _asks_for_dialog(request) else "base.html",
     }

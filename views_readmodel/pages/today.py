@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple
 from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 
 from eventstore import inspection
 from transfers.permissions import TransfersPermission
@@ -18,10 +17,12 @@ from views_readmodel.counts import Tally
 from views_readmodel.pages.days import bank_today, begins
 from views_readmodel.pages.transfers import with_accounts
 from views_readmodel.pages.viewing import SIGNED_IN, page
+from views_readmodel.projections.transfers import TransferRow
+from views_readmodel.slow import SlowTransfer, slow_transfers
 
 NEWEST: Final = 12
-SLOW_SECONDS: Final = 60
-"""A transfer that has been on its way for so long is somebody's business."""
+MOST_SLOW: Final = 8
+"""So many of the slow transfers are shown; the lists by state have the rest."""
 
 _REFUSED: Final = (
     TransferStatus.FAILED_DUE_TO_INSUFFICIENT_FUNDS.value,
@@ -66,15 +67,22 @@ def today(request: HttpRequest) -> HttpResponse:
 def _transfers_of_today() -> dict[str, Any]:
     tallies = counts.tallies_since(moment=begins(bank_today()))
     moving = counts.moving()
-    slow = moving.oldest_at is not None and (timezone.now() - moving.oldest_at).total_seconds() > SLOW_SECONDS
+    slow = slow_transfers()
     return {
         "made": sum(tally.transfers for tally in tallies),
         "volumes": _volumes(tallies),
         "refused": [(state, _count(tallies, state)) for state in _REFUSED if _count(tallies, state)],
         "moving": moving,
         "slow": slow,
+        "slow_lines": with_accounts(_shown(slow[:MOST_SLOW])),
+        "slow_states": sorted({one.state for one in slow}),
         "newest": with_accounts(queries.transfers(limit=NEWEST)),
     }
+
+
+def _shown(slow: list[SlowTransfer]) -> list[TransferRow]:
+    found = [queries.transfer(transfer_id=one.transfer_id) for one in slow]
+    return [transfer for transfer in found if transfer is not None]
 
 
 def _machine() -> Machine:
