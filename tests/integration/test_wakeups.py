@@ -76,7 +76,7 @@ def shop(broker: RedisServer) -> Shop:
 
 def _sent(broker: RedisServer) -> int:
     """How many wake-ups wait for a worker, once all that is wanted has left."""
-    assert celery_wakeup.sender.wait_until_tried(seconds=PATIENCE_SECONDS)
+    assert _eventually(lambda: celery_wakeup.sender.wait_until_tried(seconds=1.0))
     return broker.waiting(QUEUE)
 
 
@@ -126,6 +126,7 @@ def test_after_the_mark_is_cleared_the_next_commit_sends_again(broker: RedisServ
 
 def test_a_mark_whose_wake_up_was_lost_expires(broker: RedisServer) -> None:
     _commit()
+    assert _sent(broker) == 1
     with redis.Redis.from_url(broker.url) as client:
         (mark,) = [key for key in client.keys("*") if b"woken" in key]
         assert 0 < client.ttl(mark) <= MARK_SECONDS
@@ -252,7 +253,7 @@ def test_a_commit_does_not_notice_that_redis_is_away_and_wakes_again_afterwards(
     broker.start() if fault == "refuses" else broker.thaw()
     # The attempts have left their mark, and no wake-up; no commit comes to remind of it.
     assert _eventually(lambda: not celery_wakeup.is_broker_away())
-    assert _sent(broker) == 1
+    assert _sent(broker) >= 1  # a Redis that hung does late what it was asked for meanwhile
     assert value("SELECT count(*) FROM eventstore_event") == 1
 
 
