@@ -27,6 +27,13 @@ run: install ## Run Daybook in the foreground; Ctrl-C stops it (PORT=8000)
 test: install-dev ## Run the whole test suite on a real Postgres and Redis
 	@exec $(RUN) -m pytest $(PYTEST_ARGS)
 
+# How long, and which faults in which order; without a SEED it takes one and prints it.
+MINUTES ?= 10
+REPORT ?= soak.json
+.PHONY: soak
+soak: install-dev ## Break it for MINUTES=10 under load, auditing all the time (SEED=7 repeats)
+	@exec $(RUN) -m tests.faults.soak --minutes $(MINUTES) --report $(REPORT) $(if $(SEED),--seed $(SEED))
+
 .PHONY: lint
 lint: install-dev ## Check formatting, lint, types and import rules
 	$(RUN) -m ruff format --check .

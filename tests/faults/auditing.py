@@ -1,138 +1,245 @@
-"""Holds what the store has against what the clients were told. Equality, never a lower bound.
+"""Holds what is stored, and what the API shows, against what the clients were told. Equality, never a lower bound.
 
-Reads over a connection of its own, past the program under test. Imported by the fault tests and the soak.
+Reads the store over a connection past the program under test, and the API as a client does. `Audit.settle` first
+resolves every outcome that is still unknown and waits until all is final and shown. Imported by the fault tests and the soak.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import suppress
+from random import Random
 from typing import Any, Final
 
+import httpx
 import psycopg
 
-from config.processes import wait_until
-from tests.load import Told
+from tests.faults.clients import Client
+from tests.faults.product import Product
+from tests.faults.tail import ENDS
+from tests.faults.told import Told, minor_units
 
-FINAL: Final = ("COMPLETED", "FAILED_DUE_TO_INSUFFICIENT_FUNDS", "REJECTED", "REFUNDED")
+SETTLED_SECONDS: Final = 180.0
+REPEATED: Final = 150
+"""How many acknowledged requests an audit repeats, under the same key, and with another body."""
+_STREAMS: Final = {  # by kind of request: the event that it leads to, and the answer's name for what it made
+    "transfer": ("MoneyTransferCreated", "transfer_id"),
+    "deposit": ("CashDeposited", "entry_id"),
+    "withdrawal": ("CashWithdrawn", "entry_id"),
+    "reversal": ("CashEntryReversed", "entry_id"),
+    "open": ("AccountOpened", "account_id"),
+    "customer": ("CustomerRegistered", "customer_id"),
+    "freeze": ("AccountFrozen", ""),
+    "unfreeze": ("AccountUnfrozen", ""),
+    "close": ("AccountClosed", ""),
+}
 
-# Transfers that have not ended: created, and not followed by an event that ends them.
-_COUNT_UNFINISHED = """
-SELECT count(*) FILTER (WHERE event_type = 'MoneyTransferCreated') - count(*) FILTER (WHERE event_type IN (
-    'CreditRecorded', 'FailedDebitRecorded', 'DebitRejectionRecorded', 'RefundRecorded'
-))
-FROM eventstore_event WHERE stream_type = 'transfer'
+# The events of one type: what each is known by.
+_SELECT_EVENTS = """
+SELECT event_id::text, stream_id::text, version FROM eventstore_event WHERE event_type = %s
 """
 
-# The same in the read model, once it shows everything.
-_SELECT_SHOWN = "SELECT state, count(*) FROM readmodel.transfer GROUP BY state"
-
-# The streams that transfers began, and the entries that deposits made.
-_SELECT_CREATED = "SELECT stream_id::text FROM eventstore_event WHERE event_type = 'MoneyTransferCreated'"
-_SELECT_DEPOSITED = "SELECT event_id::text FROM eventstore_event WHERE event_type = 'CashDeposited'"
-
-# What all accounts hold: the balance that the last event with one carries.
-_SELECT_HELD = """
-SELECT coalesce(sum(balance), 0) FROM (
-    SELECT DISTINCT ON (stream_id) (data ->> 'balance')::bigint AS balance
-    FROM eventstore_event WHERE stream_type = 'account' AND data ? 'balance'
-    ORDER BY stream_id, version DESC
-) AS last
+# Events that are in the store, and in neither or both of log and outbox.
+_SELECT_MISPLACED = """
+SELECT count(*) FROM eventstore_event e
+LEFT JOIN eventstore_log l ON l.event_id = e.id LEFT JOIN eventstore_outbox o ON o.event_id = e.id
+WHERE (l.event_id IS NULL) = (o.event_id IS NULL)
 """
 
-# When somebody last dispatched anything.
-_SELECT_SIGN_OF_LIFE = """
-SELECT GREATEST((SELECT max(heartbeat_at) FROM eventstore_checkpoint), (SELECT heartbeat_at FROM eventstore_sequencer))
+# Steps of one transfer that were done twice.
+_SELECT_DOUBLED = """
+SELECT data ->> 'transfer_id', event_type FROM eventstore_event
+WHERE event_type IN ('AccountDebited', 'AccountCredited', 'AccountDebitRefunded')
+GROUP BY 1, 2 HAVING count(*) > 1
 """
 
-_SELECT_PARKED = "SELECT count(*) FROM eventstore_parked_key"
-
-# Ends every other connection of the app role to this database.
-_CUT_CONNECTIONS = """
-SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
-"""
+_COUNT_EVENTS = "SELECT count(*) FROM eventstore_event"
+_COUNT_RECORDS = "SELECT count(*) FROM eventstore_idempotency_record WHERE key = ANY(%s)"
+_SELECT_PARKED = "SELECT subscription, key::text, attempts, error FROM eventstore_parked_key"
 
 
-class Auditor:
-    """Looks at one bank's database."""
+class Audit:
+    """One audit of everything so far. Nobody asks anything meanwhile."""
 
-    def __init__(self, *, database_url: str) -> None:
-        self._url = database_url
+    def __init__(self, *, product: Product, seed: int) -> None:
+        self._product = product
+        self._model = product.model
+        self._random = Random(seed)
+        self.counts: Counter[str] = Counter()
 
-    def _value(self, statement: str) -> Any:
-        return self._rows(statement)[0][0]
+    def run(self, *, verify: bool = True) -> None:
+        """Raises AssertionError with what is lost, doubled, stuck or different."""
+        self.settle()
+        self.check_requests()
+        self.check_log()
+        self.check_money()
+        self.check_repeats()
+        if verify:
+            report = self._product.verify()
+            assert report["clean"], report
+            self.counts["verified"] += 1
 
-    def _rows(self, statement: str) -> list[Any]:
-        with self._connection() as connection:
-            return connection.execute(statement.encode()).fetchall()
+    def settle(self) -> None:
+        """Makes every outcome known, and waits until all is final, handled and shown."""
+        with self._product.client() as client:
+            for told in self._model.unknown():
+                told.late = True
+                client.ask(told)
+        late = [told for told in self._model.all() if told.late and told.is_acknowledged]
+        self.counts["unknown at the end, found done"] = sum(told.known_before_late is True for told in late)
+        self.counts["unknown at the end, found not done"] = sum(told.known_before_late is False for told in late)
+        self._product.wait_until_settled(seconds=SETTLED_SECONDS)
 
-    @contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection]:
-        with psycopg.connect(self._url, autocommit=True, connect_timeout=5) as connection:
-            yield connection
+    def check_requests(self) -> None:
+        """What was acknowledged is stored once; nothing else is."""
+        for what, (event_type, name) in _STREAMS.items():
+            told = self._model.acknowledged(what)
+            stored = self._product.rows(_SELECT_EVENTS, [event_type])
+            if not name:
+                expected = Counter((answer.request.account_id, answer.body["version"]) for answer in told)
+                actual = Counter((stream_id, version) for _, stream_id, version in stored)
+            elif name == "entry_id":
+                expected = Counter((answer.body["entry_id"], answer.body["version"]) for answer in told)
+                actual = Counter((event_id, version) for event_id, _, version in stored)
+            else:
+                expected = Counter((answer.body[name], 1) for answer in told)
+                actual = Counter((stream_id, version) for _, stream_id, version in stored)
+            lost, unasked = expected - actual, actual - expected
+            assert not lost, f"{what}: acknowledged, and not in the store: {list(lost)[:5]} ({len(lost)})"
+            assert not unasked, f"{what}: in the store, and nobody was told: {list(unasked)[:5]} ({len(unasked)})"
+            self.counts[f"{what}s in the store once"] = len(told)
+        self._check_records()
 
-    def unfinished(self) -> int:
-        """How many transfers have not ended."""
-        return int(self._value(_COUNT_UNFINISHED))
+    def _check_records(self) -> None:
+        """A key is kept for what was done, and for nothing that was refused."""
+        done = [told.request.key for told in self._model.all() if told.is_acknowledged]
+        refused = [told.request.key for told in self._model.all() if not told.is_acknowledged]
+        assert self._product.rows(_COUNT_RECORDS, [done])[0][0] == len(done)
+        assert self._product.rows(_COUNT_RECORDS, [refused])[0][0] == 0
 
-    def transfers_shown(self) -> dict[str, int]:
-        """How many transfers the read model shows, by state."""
-        return dict(self._rows(_SELECT_SHOWN))
+    def check_log(self) -> None:
+        """Every event stands in the log once; no step was done twice; every transfer has ended."""
+        self._product.tail.check()
+        assert self._product.rows(_SELECT_MISPLACED)[0][0] == 0
+        doubled = self._product.rows(_SELECT_DOUBLED)
+        assert not doubled, f"steps that were done twice: {doubled[:5]}"
+        assert not self._product.tail.open, f"not final: {list(self._product.tail.open)[:5]}"
+        self.counts["events read from the log, each once"] = self._product.tail.position
 
-    def parked(self) -> int:
-        """How many keys are parked."""
-        return int(self._value(_SELECT_PARKED))
+    def expected_balances(self) -> dict[str, int]:
+        """What each account must hold, from what the clients were told and how their transfers ended."""
+        balances: Counter[str] = Counter()
+        for told in self._model.all():
+            if not told.is_acknowledged:
+                continue
+            request = told.request
+            if request.what == "open":
+                balances[told.body["account_id"]] += request.minor
+            elif request.what == "transfer":
+                if self._product.tail.states[told.body["transfer_id"]] == "COMPLETED":
+                    minor = minor_units(request.body["amount"])
+                    balances[request.body["from_account_id"]] -= minor
+                    balances[request.body["to_account_id"]] += minor
+            else:
+                balances[request.account_id] += request.minor
+        balances.pop("", None)
+        return {account_id: balances[account_id] for account_id in self._product.tail.balances}
 
-    def now(self) -> datetime:
-        """The database's clock."""
-        now: datetime = self._value("SELECT clock_timestamp()")
-        return now
+    def check_money(self) -> None:
+        """Model = fold of the events = API = statement, per account; and per currency nothing came or went unasked."""
+        expected = self.expected_balances()
+        folded = self._product.tail.balances
+        assert expected == folded, _differing("what clients were told", expected, "the events", folded)
+        with self._product.client() as client:
+            shown = {row["account_id"]: minor_units(row["balance"]) for row in pages(client, "accounts")}
+            assert shown == folded, _differing("the API", shown, "the events", folded)
+            for account_id, balance in folded.items():
+                self._check_statement(client, account_id, balance)
+            states = {row["transfer_id"]: row["state"] for row in pages(client, "transfers")}
+        assert states == self._product.tail.states, "transfers are shown in another state than they have"
+        for currency in set(self._product.tail.currencies.values()):
+            self._check_conservation(currency, expected)
 
-    def wait_for_sign_of_life(self, *, since: datetime, seconds: float) -> datetime:
-        """Waits until something was dispatched after that moment; answers when that was."""
-        assert wait_until(lambda: self._value(_SELECT_SIGN_OF_LIFE) > since, timeout_seconds=seconds)
-        alive: datetime = self._value(_SELECT_SIGN_OF_LIFE)
-        return alive
+    def _check_statement(self, client: Client, account_id: str, balance: int) -> None:
+        entries = list(pages(client, f"accounts/{account_id}/entries"))
+        assert sum(minor_units(entry["amount"]) for entry in entries) == balance, account_id
+        assert not entries or minor_units(entries[0]["balance_after"]) == balance, account_id
+        ids = Counter(entry["entry_id"] for entry in entries)
+        assert not [id for id, times in ids.items() if times > 1], account_id
+        self.counts["entries on statements"] += len(entries)
 
-    def wait_until_all_final(self, *, seconds: float) -> bool:
-        """Waits until every transfer has ended, nothing is parked, and the read model shows it."""
+    def _check_conservation(self, currency: str, balances: dict[str, int]) -> None:
+        currencies = self._product.tail.currencies
+        held = sum(balance for id, balance in self._product.tail.balances.items() if currencies[id] == currency)
+        cash = 0
+        for told in self._model.acknowledged("open", "deposit", "withdrawal", "reversal"):
+            account_id = told.body["account_id"] if told.request.what == "open" else told.request.account_id
+            if currencies[account_id] == currency:
+                cash += told.request.minor
+        assert held == cash, f"accounts hold {held} {currency}, and {cash} was paid in"
+        self.counts[f"{currency} held, in minor units"] = held
 
-        def all_final() -> bool:
-            if self.unfinished() or self.parked():
-                return False
-            shown = self.transfers_shown()
-            return not shown.keys() - set(FINAL) and sum(shown.values()) == len(self._rows(_SELECT_CREATED))
+    def check_repeats(self) -> None:
+        """The same key again gives the same answer; with an altered body it is refused; and neither does anything."""
+        done = [told for told in self._model.all() if told.is_acknowledged]
+        before = self._product.rows(_COUNT_EVENTS)[0][0]
+        with self._product.client() as client:
+            for told in self._random.sample(done, min(REPEATED, len(done))):
+                again = client.try_once(told.request)
+                assert isinstance(again, httpx.Response), again
+                assert again.headers.get("Idempotent-Replayed") == "true", (told, again.text)
+                if told.request.wait_seconds is None:
+                    assert (again.status_code, again.json()) == (told.status, told.body), (told, again.text)
+                else:  # it tells where the transfer stands now
+                    assert again.json()["transfer_id"] == told.body["transfer_id"]
+                self._check_altered(client, told)
+                self.counts["repeated: answered alike, and refused when altered"] += 1
+        assert self._product.rows(_COUNT_EVENTS)[0][0] == before, "repeats recorded events"
 
-        return wait_until(all_final, timeout_seconds=seconds, poll_seconds=0.05)
-
-    def cut_connections(self) -> int:
-        """Terminates the database backends of everybody else; answers how many there were."""
-        return int(self._value(_CUT_CONNECTIONS))
-
-    def check(self, told: Sequence[Told], *, cash_minor: int) -> None:
-        """What was acknowledged is in the store once, nothing else is, and the money adds up.
-
-        `cash_minor` is what the accounts were opened with, beside the deposits.
-        """
-        statuses = Counter(answer.status for answer in told)
-        assert set(statuses) <= {201, 202}, [answer for answer in told if answer.status not in (201, 202)][:3]
-        transfers = Counter(answer.body["transfer_id"] for answer in told if answer.status == 202)
-        deposits = Counter(answer.body["entry_id"] for answer in told if answer.status == 201)
-        _assert_same("transfers", transfers, Counter(id for (id,) in self._rows(_SELECT_CREATED)))
-        _assert_same("deposits", deposits, Counter(id for (id,) in self._rows(_SELECT_DEPOSITED)))
-        paid_in = sum(_minor(answer.request.body["amount"]) for answer in told if answer.status == 201)
-        held = self._value(_SELECT_HELD)
-        assert held == cash_minor + paid_in, f"accounts hold {held}, and {cash_minor + paid_in} was paid in"
-
-
-def _assert_same(what: str, told: Counter[str], stored: Counter[str]) -> None:
-    lost, unasked = told - stored, stored - told
-    assert not lost, f"{what} that were acknowledged, and not in the store: {lost}"
-    assert not unasked, f"{what} in the store that nobody was told of: {unasked}"
+    def _check_altered(self, client: Client, told: Told) -> None:
+        body = dict(told.request.body)
+        name = next(name for name in ("amount", "reason", "title", "name") if name in body)
+        body[name] = _altered(name, body[name])
+        altered = client.try_once(
+            type(told.request)(what=told.request.what, path=told.request.path, body=body, key=told.request.key)
+        )
+        assert isinstance(altered, httpx.Response), altered
+        assert (altered.status_code, altered.json()["code"]) == (422, "idempotency_key_reused"), altered.text
 
 
-def _minor(euros: str) -> int:
-    return int(euros.replace(".", ""))
+def _altered(name: str, text: str) -> str:
+    if name != "amount":
+        return f"{text}!"
+    return f"1{text}"
+
+
+def pages(client: Client, path: str) -> Iterator[dict[str, Any]]:
+    """Every row of a list."""
+    cursor = ""
+    while True:
+        page = client.get(f"{path}?limit=200{cursor}")
+        yield from page["data"]
+        if not page["next_cursor"]:
+            return
+        cursor = f"&cursor={page['next_cursor']}"
+
+
+def _differing(one: str, ones: dict[str, int], other: str, others: dict[str, int]) -> str:
+    differing = {
+        id: (ones.get(id), others.get(id)) for id in ones.keys() | others.keys() if ones.get(id) != others.get(id)
+    }
+    return f"{one} and {other} differ: {dict(list(differing.items())[:5])} ({len(differing)})"
+
+
+def final_states(product: Product) -> dict[str, int]:
+    """How many transfers ended how."""
+    states = Counter(product.tail.states.values())
+    return {state: states[state] for state in ENDS.values()}
+
+
+def parked(product: Product) -> list[Any]:
+    """What is parked now."""
+    with suppress(psycopg.OperationalError):
+        return product.rows(_SELECT_PARKED)
+    return []

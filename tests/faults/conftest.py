@@ -1,4 +1,4 @@
-"""One running product for all fault tests of a process, on a database and a Redis of its own."""
+"""One running product for all fault tests, with clients that do not stop asking."""
 
 from __future__ import annotations
 
@@ -6,23 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import _describe
-from tests.daybook_process import Daybook, remove_folder, short_folder
-from tests.faults.auditing import Auditor
-from tests.faults.product import Product
-from tests.servers import Servers
+from tests.daybook_process import short_folder
+from tests.faults.product import Product, remove
+
+SEED = 4
 
 
 @pytest.fixture(scope="session")
-def product(django_db_setup: None, servers: Servers, worker_name: str) -> Iterator[Product]:
-    """`manage.py up` on a database of the run's Postgres, with an embedded Redis of its own."""
-    name = f"daybook_test_{servers.run}_{worker_name}_faults"
-    servers.clone(name=name)
-    database = _describe(servers, name, redis_url="")
+def product() -> Iterator[Product]:
+    """`manage.py up` with embedded servers of its own, behind proxies, and a town of accounts."""
     folder = short_folder()
-    environment = {name: value for name, value in database.environment.items() if name != "REDIS_URL"}
-    with Daybook(data_dir=folder, environment={**environment, "WORKER_PROCESSES": "2"}).ready() as daybook:
-        yield Product(daybook, Auditor(database_url=database.app_url))
-        daybook.stop()
-    remove_folder(folder)
-    servers.drop(name=name)
+    with Product(folder=folder, seed=SEED) as product:
+        yield product
+    remove(folder)

@@ -1,6 +1,7 @@
-"""The product under faults: what `manage.py up` runs, and how its parts are found, killed and frozen.
+"""The product under faults: what `manage.py up` runs, between proxies, and how its parts are found, killed and frozen.
 
-Imported by the fault tests and the soak.
+`up` has the embedded servers, as a user has them; its children reach them through the proxies
+(`inside/sitecustomize.py`), unless nobody wants to disturb them. Whoever audits goes past the proxies. Imported by the fault tests and the soak.
 """
 
 from __future__ import annotations
@@ -10,153 +11,332 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Self
 
 import psutil
+import psycopg
+import redis
 
+from config.embedded.credentials import Credentials, read_credentials
+from config.embedded.home import APP_ROLE, DATABASE_NAME, Home, find_home
+from config.embedded.postgres import SUPERUSER
 from config.processes import wait_until
-from tests.daybook_process import ROOT, Daybook
-from tests.faults.auditing import Auditor
-from tests.load import PATIENCE_SECONDS, Client, Load, Request, Told, Town
+from tests.daybook_process import ROOT, Daybook, free_port, remove_folder
+from tests.faults.clients import Client, Load, Town
+from tests.faults.proxies import Proxies
+from tests.faults.tail import Tail
+from tests.faults.told import Model, Request, Told
 
-RETURN_SECONDS: Final = 60.0
+RETURN_SECONDS: Final = 90.0
 """How long a part that was killed may take to come back, on a busy machine."""
+INSIDE: Final = ROOT / "tests" / "faults" / "inside"
+
+# A clock that can be told to go ahead. Named before the server's own in the search path of the app role, so that the
+# product's statements read this one; the machine's clock stays as it is.
+_MAKE_CLOCK: Final = (
+    "CREATE SCHEMA faults",
+    "CREATE TABLE faults.clock (ahead interval NOT NULL)",
+    "INSERT INTO faults.clock VALUES ('0')",
+    """
+    CREATE FUNCTION faults.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
+    RETURN pg_catalog.clock_timestamp() + (SELECT ahead FROM faults.clock)
+    """,
+    "GRANT USAGE ON SCHEMA faults TO PUBLIC",
+    "GRANT SELECT ON faults.clock TO PUBLIC",
+    f'ALTER ROLE {APP_ROLE} IN DATABASE {DATABASE_NAME} SET search_path = faults, "$user", public, pg_catalog',
+)
+_SET_CLOCK: Final = "UPDATE faults.clock SET ahead = make_interval(secs => %s)"
+
+# Ends the connections of the app role.
+_CUT_CONNECTIONS: Final = """
+SELECT count(pg_terminate_backend(pid)) FROM (
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = 'daybook_app' AND pid <> pg_backend_pid()
+        AND application_name <> 'audit'
+    ORDER BY random() LIMIT %s
+) AS chosen
+"""
+
+_COUNT_EVENTS: Final = "SELECT count(*) FROM eventstore_event"
+
+# What has no position yet, is not handled yet, or is parked.
+_COUNT_BEHIND: Final = """
+SELECT (SELECT count(*) FROM eventstore_outbox) + (SELECT count(*) FROM eventstore_parked_key)
+    + (SELECT count(*) FROM eventstore_checkpoint c, eventstore_sequencer s WHERE s.id = 1 AND c.position < s.position
+        AND EXISTS (SELECT FROM eventstore_log l WHERE l.position > c.position
+            AND CASE c.follows WHEN 'route' THEN l.route_bucket ELSE l.stream_bucket END
+                BETWEEN c.bucket_low AND c.bucket_high))
+"""
+
+
+class Hung(AssertionError):
+    """Something did not happen in time."""
 
 
 class Product:
-    """A running Daybook, its clients, what they were told so far, and an auditor of its database."""
+    """A running Daybook with clients, the model of what those were told, and a reader of its log."""
 
-    def __init__(self, daybook: Daybook, auditor: Auditor) -> None:
-        self.daybook = daybook
-        self.auditor = auditor
-        self.url = f"http://127.0.0.1:{daybook.port}"
-        self.told: list[Told] = []
-        self.cash_minor = 0  # that accounts were opened with
-        self.api_key = self.manage("create_api_key", "till", "--role", "supervisor").stdout.strip()
+    def __init__(
+        self, *, folder: Path, seed: int = 0, disturbed: bool = True, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.folder = folder
+        self._disturbed = disturbed
+        self._more = dict(environment or {})
+        self.control = folder / "control"
+        self.model = Model()
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.proxies = Proxies(
+            postgres=lambda: self.home.postgres_socket, redis=lambda: self.home.redis_socket, seed=seed
+        )
+        self.log: list[str] = []  # of runs of `up` that are over
+        self.daybook: Daybook
+        self.tail: Tail
+        self.town: Town
+        self.api_key = ""
 
-    def settle(self) -> Town:
-        """Opens accounts."""
-        with Client(url=self.url, api_key=self.api_key) as client:
-            town = Town.settle(client)
-        self.cash_minor += town.cash_minor
-        return town
+    def __enter__(self) -> Self:
+        """Starts everything, and settles a town."""
+        self.control.mkdir(parents=True)
+        self.proxies.__enter__()
+        try:
+            self.start()
+            if self._disturbed:
+                self._fake_clock()
+            self.tail = Tail(database_url=self.database_url)
+            self.tail.start()
+            self.api_key = self.manage("create_api_key", "till", "--role", "supervisor").stdout.strip()
+            with self.client() as client:
+                self.town = Town.settle(client, self.model)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends every process."""
+        if hasattr(self, "tail"):
+            self.tail.stop()
+        if hasattr(self, "daybook"):
+            with suppress(subprocess.TimeoutExpired):
+                self.daybook.stop()
+            self.daybook.__exit__()
+        self.proxies.__exit__()
+
+    def start(self) -> None:
+        """Runs `up`, and waits until it is ready."""
+        self.daybook = Daybook(data_dir=self.folder, port=self.port, environment=self._environment())
+        self.daybook.__enter__()
+        self.daybook.wait_until_ready()
+
+    def kill_up(self) -> None:
+        """SIGKILL to `up` alone; what it started is its next run's to find."""
+        self.daybook.process.kill()
+        self.daybook.process.wait()
+        self.log += self.daybook.lines[-500:]
+
+    def _environment(self) -> dict[str, str]:
+        plain = {"WORKER_PROCESSES": "2", "LOG_LEVEL": "WARNING", **self._more}
+        if not self._disturbed:
+            return plain
+        return {
+            **plain,
+            "PYTHONPATH": str(INSIDE),
+            "FAULTS_CONTROL": str(self.control),
+            "FAULTS_POSTGRES_PORT": str(self.proxies.postgres.port),
+            "FAULTS_REDIS_PORT": str(self.proxies.redis.port),
+        }
+
+    # --- Looking ------------------------------------------------------------------------------------------------
+
+    @property
+    def home(self) -> Home:
+        """Where the servers are."""
+        return find_home(data_dir=self.folder)
+
+    @property
+    def credentials(self) -> Credentials:
+        """The passwords. Raises LookupError before the first start."""
+        found = read_credentials(path=self.home.credentials_file)
+        if found is None:
+            raise LookupError("there are no credentials yet")
+        return found
+
+    @property
+    def database_url(self) -> str:
+        """The database, past the proxy."""
+        url = self.home.database_url(user=APP_ROLE, password=self.credentials.app_password)
+        return f"{url}&application_name=audit"
 
     @contextmanager
-    def load(self, requests: Sequence[Request], *, clients: int) -> Iterator[Load]:
+    def database(self, *, superuser: bool = False) -> Iterator[psycopg.Connection]:
+        """A connection past the proxy, in autocommit mode."""
+        url = self.database_url
+        if superuser:
+            url = self.home.database_url(user=SUPERUSER, password=self.credentials.superuser_password)
+        with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+            yield connection
+
+    def rows(self, statement: str, parameters: list[Any] | None = None) -> list[Any]:
+        """What a query finds, past the proxy."""
+        with self.database() as connection:
+            return connection.execute(statement.encode(), parameters).fetchall()
+
+    def redis_client(self) -> redis.Redis:
+        """A client of Redis, past the proxy."""
+        url = self.home.redis_url(password=self.credentials.redis_password)
+        return redis.Redis.from_url(url, socket_timeout=5.0)
+
+    def client(self) -> Client:
+        """A program with our key."""
+        return Client(url=self.url, api_key=self.api_key)
+
+    def load(self, *, seed: int, clients: int = 6) -> Load:
         """Clients that ask while the block runs, and until they all know."""
-        with Load(requests, url=self.url, api_key=self.api_key, clients=clients) as load:
-            yield load
-        self.told += load.told
+        return Load(url=self.url, api_key=self.api_key, model=self.model, town=self.town, seed=seed, clients=clients)
 
-    def assert_nothing_is_lost(self, *, seconds: float) -> float:
-        """Every transfer ends within that time; what clients were told, the store and the read models agree.
-
-        Answers with the seconds that it took until every transfer was final and shown.
-        """
-        began = time.monotonic()
-        assert self.auditor.wait_until_all_final(seconds=seconds), self._what_is_left()
-        settled_seconds = time.monotonic() - began
-        self.auditor.check(self.told, cash_minor=self.cash_minor)
-        report = self.verify()
-        assert report["clean"], report
-        return settled_seconds
-
-    def _what_is_left(self) -> str:
-        shown = self.auditor.transfers_shown()
-        return f"{self.auditor.unfinished()} unfinished, {self.auditor.parked()} parked, {shown}\n{self.daybook.output}"
-
-    def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def manage(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Runs a management command as an operator would, beside what is running."""
-        done = subprocess.run(
+        process = self.spawn(*arguments, **environment)
+        output, errors = process.communicate()
+        assert not check or process.returncode == 0, output + errors
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+    def spawn(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Starts a management command."""
+        return subprocess.Popen(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
-            env=self.daybook.environment,
-            capture_output=True,
+            env={**self.daybook.environment, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
         )
-        assert not check or done.returncode == 0, done.stdout + done.stderr
-        return done
 
     def verify(self) -> dict[str, Any]:
         """The report of `manage.py verify_ledger`."""
-        report: dict[str, Any] = json.loads(self.manage("verify_ledger", "--json", check=False).stdout)
+        done = self.manage("verify_ledger", "--json", check=False)
+        try:
+            report: dict[str, Any] = json.loads(done.stdout)
+        except ValueError:
+            raise AssertionError(f"verify_ledger: {done.stdout[-2000:]} {done.stderr[-2000:]}") from None
         return report
 
-    def worker(self) -> psutil.Process | None:
-        """The Celery worker's parent process, or None while there is none."""
-        return self._child("config.celery", "worker")
+    def behind(self) -> int:
+        """How much is still to do: events without a position, subscriptions that lag, keys that are parked."""
+        return int(self.rows(_COUNT_BEHIND)[0][0])
 
-    def redis(self) -> psutil.Process | None:
-        """The Redis server, or None while there is none."""
-        return self._child("redis-server")
+    def wait_until_settled(self, *, seconds: float) -> None:
+        """Waits until every transfer that was accepted is final, handled and shown. Raises `Hung`."""
+        accepted = {told.body["transfer_id"] for told in self.model.acknowledged("transfer")}
+        if not self.tail.wait_until_final(accepted, seconds=seconds):
+            left = [id for id in accepted if id not in self.tail.states]
+            raise Hung(f"{len(left)} transfers are not final: {left[:5]}\n{self.describe()}")
+        self.wait(lambda: not self.behind(), "nothing is left to do", seconds=seconds)
+        self.wait(
+            lambda: self.tail.position == self.rows(_COUNT_EVENTS)[0][0], "the log holds every event", seconds=seconds
+        )
 
-    def web(self) -> psutil.Process | None:
-        """The web server's parent process, or None while there is none."""
-        return self._child("granian")
+    # --- Its parts ----------------------------------------------------------------------------------------------
 
-    def _child(self, *words: str) -> psutil.Process | None:
-        """The child of `up` in whose command line each of these words stands."""
+    def part(self, *words: str) -> psutil.Process | None:
+        """The child of `up` in whose command line each of these words stands, or None while there is none."""
         found = [child for child in self.daybook.children() if all(_names(child, word) for word in words)]
         return found[0] if found else None
 
-    def kill_worker(self, *, parent: bool) -> None:
-        """Kills the worker's parent process, or one of the children that do its work."""
-        worker = self.wait_for_worker()
-        victim = worker if parent else (_children(worker) or [worker])[0]
-        with suppress(psutil.NoSuchProcess):  # it has just been replaced by another
-            victim.send_signal(signal.SIGKILL)
-
-    def kill_workers_under(self, load: Load, *, kills: int) -> float:
-        """Kills children and parents by turns while the load is worked off; answers how long the last took to return.
-
-        "Returned" is the first thing that was dispatched afterwards. The time is in seconds from the kill.
-        """
-        killed = self.auditor.now()
-        for kill in range(kills):
-            share = load.total * kill // kills
-            assert wait_until(lambda: load.answered > share or not load.is_running, timeout_seconds=PATIENCE_SECONDS)  # noqa: B023
-            self.wait_for_worker()
-            self.wait_for_work_in_progress(load)
-            killed = self.auditor.now()
-            self.kill_worker(parent=kill % 2 == 0)
-        self.wait_for_worker()
-        returned = self.auditor.wait_for_sign_of_life(since=killed, seconds=RETURN_SECONDS)
-        return float((returned - killed).total_seconds())
-
-    def wait_for_work_in_progress(self, load: Load) -> None:
-        """Waits until some transfer has begun and not ended, as long as the load may still begin one."""
-
-        def in_progress_or_over() -> bool:
-            return self.auditor.unfinished() > 0 or not load.is_running
-
-        assert wait_until(in_progress_or_over, timeout_seconds=PATIENCE_SECONDS, poll_seconds=0.005)
-
-    def wait_for_worker(self) -> psutil.Process:
-        """The worker's parent process, once it is there and has children."""
+    def wait_for_part(self, *words: str, with_children: bool = False) -> psutil.Process:
+        """The same, once it is there. Raises `Hung`."""
         found: list[psutil.Process] = []
 
         def is_there() -> bool:
-            worker = self.worker()
-            found[:] = [worker] if worker is not None and _children(worker) else []
+            part = self.part(*words)
+            found[:] = [part] if part is not None and (not with_children or children(part)) else []
             return bool(found)
 
-        assert wait_until(is_there, timeout_seconds=RETURN_SECONDS), self.daybook.output
+        self.wait(is_there, f"{words} is there", seconds=RETURN_SECONDS)
         return found[0]
 
+    def worker(self) -> psutil.Process:
+        """The Celery worker's parent process, once it has children."""
+        return self.wait_for_part("config.celery", "worker", with_children=True)
+
+    def kill(self, *words: str) -> None:
+        """SIGKILL to a part, which `up` starts again."""
+        with suppress(psutil.NoSuchProcess):
+            self.wait_for_part(*words).kill()
+
+    def kill_worker_child(self) -> None:
+        """SIGKILL to one of the processes that do the work."""
+        with suppress(psutil.NoSuchProcess, IndexError):  # it has just been replaced by another
+            children(self.worker())[0].kill()
+
     @contextmanager
-    def frozen_redis(self) -> Iterator[None]:
-        """Redis takes connections and says nothing, for the time of the block."""
-        redis = self.redis()
-        assert redis is not None
-        os.kill(redis.pid, signal.SIGSTOP)
+    def frozen(self, *words: str) -> Iterator[None]:
+        """The part stands still for the time of the block."""
+        pid = self.wait_for_part(*words).pid
+        os.kill(pid, signal.SIGSTOP)
         try:
             yield
         finally:
-            os.kill(redis.pid, signal.SIGCONT)
+            os.kill(pid, signal.SIGCONT)
+
+    def cut_connections(self, *, most: int) -> int:
+        """Terminates backends of the product, chosen at random by the server; answers how many."""
+        with self.database(superuser=False) as connection:
+            found = connection.execute(_CUT_CONNECTIONS.encode(), [most]).fetchone()
+        return int(found[0]) if found else 0
+
+    def set_clock(self, *, ahead_seconds: float) -> None:
+        """From now on the product's database clock goes ahead of the machine's by so much."""
+        with self.database(superuser=True) as connection:
+            connection.execute(_SET_CLOCK.encode(), [ahead_seconds])
+
+    def _fake_clock(self) -> None:
+        with self.database(superuser=True) as connection:
+            for statement in _MAKE_CLOCK:
+                connection.execute(statement.encode())
+        self.cut_connections(most=1_000)  # a role's settings count from the next log-in on
+
+    # --- Waiting ------------------------------------------------------------------------------------------------
+
+    def wait(self, condition: Callable[[], bool], what: str, *, seconds: float) -> None:
+        """Waits until the condition holds. Raises `Hung`, with what did not happen and what the product said."""
+
+        def holds() -> bool:
+            with suppress(psycopg.OperationalError):
+                return condition()
+            return False
+
+        if not wait_until(holds, timeout_seconds=seconds, poll_seconds=0.05):
+            raise Hung(f"not within {seconds:.0f} s: {what}\n{self.describe()}")
+
+    def describe(self) -> str:
+        """What stands where, for who has to find out."""
+        try:
+            state = self.manage("subscriptions", "list", check=False).stdout
+            parked = self.rows("SELECT subscription, key::text, attempts, error FROM eventstore_parked_key LIMIT 10")
+            outbox = self.rows("SELECT count(*) FROM eventstore_outbox")[0][0]
+        except psycopg.Error as error:
+            return f"the database does not answer: {error}"
+        said = "\n".join(self.daybook.lines[-40:])
+        return f"{len(self.tail.open)} transfers not final, outbox {outbox}, parked {parked}\n{state}\n{said}"
+
+    def probe(self, accounts: tuple[str, str], *, description: str = "") -> str:
+        """A small transfer of our own; answers with its id once it is accepted."""
+        body = {"from_account_id": accounts[0], "to_account_id": accounts[1], "amount": "0.01"}
+        if description:
+            body["description"] = description
+        with self.client() as client:
+            told = client.ask(
+                Told(request=Request(what="transfer", path="transfers", body=body, account_id=accounts[0]))
+            )
+        assert told.is_acknowledged, told
+        self.model.add(told)
+        transfer_id: str = told.body["transfer_id"]
+        return transfer_id
 
 
 def _names(process: psutil.Process, word: str) -> bool:
@@ -168,9 +348,17 @@ def _names(process: psutil.Process, word: str) -> bool:
     return any(argument.rpartition("/")[2].partition(":")[0] == word for argument in arguments)
 
 
-def _children(process: psutil.Process) -> list[psutil.Process]:
+def children(process: psutil.Process) -> list[psutil.Process]:
+    """The processes that this one started."""
     try:
-        children: list[psutil.Process] = process.children()
+        found: list[psutil.Process] = process.children()
     except psutil.Error:
         return []
-    return children
+    return found
+
+
+def remove(folder: Path) -> None:
+    """Removes a data folder, and what stands elsewhere for it. Nothing may run on it any more."""
+    home = find_home(data_dir=folder)
+    for place in (home.socket_dir, home.servers_dir, folder):
+        remove_folder(place)

@@ -1,0 +1,94 @@
+"""The application that poisons the saga's handlers, and knows events of a newer version once those are released.
+
+Invariant: with an empty control folder everything is as the product has it. The control folder (FAULTS_CONTROL) has a
+file for each poison, named as the description of the transfer that it is for, and `released`, a line for each event
+type that this version of the program knows beside the product's. Only the settings of processes under faults name it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from django.apps import AppConfig
+
+from eventstore.events import Event, RecordedEvent
+from eventstore.registry import events
+from eventstore.subscriptions.registry import Reactor, subscriptions
+
+Handler = Callable[[RecordedEvent[Any]], Any]
+POLL_SECONDS = 0.05
+
+
+class Poisoned(Exception):
+    """This handler was told to fail."""
+
+
+class InsideConfig(AppConfig):
+    """Poisons what can be poisoned."""
+
+    name = "tests.faults.inside"
+    label = "faults_inside"
+
+    def ready(self) -> None:
+        """Puts a taster before each of the saga's handlers; declares the newer version's events."""
+        control = os.environ.get("FAULTS_CONTROL")
+        if control is None:
+            return
+        folder = Path(control)
+        for name in (*released(folder), *os.environ.get("FAULTS_KNOWS", "").split()):
+            declare(name)
+        for subscription in subscriptions.all():
+            if isinstance(subscription, Reactor):
+                for event, handler in dict(subscription.handlers).items():
+                    subscription.handlers[event] = partial(taste, folder, handler)  # type: ignore[index]
+
+
+def released(folder: Path) -> list[str]:
+    """The types of events that the newer version of the program brought."""
+    file = folder / "released"
+    return file.read_text(encoding="utf-8").split() if file.exists() else []
+
+
+def declare(name: str) -> None:
+    """An event of a newer version, that says nothing but its name."""
+    cls: Any = msgspec.defstruct(name, [], bases=(Event,), frozen=True)
+    events.event(name)(cls)
+
+
+def taste(folder: Path, handler: Handler, recorded: RecordedEvent[Any]) -> Any:
+    """Handles the event, unless it is poisoned."""
+    data = recorded.data
+    description = getattr(data, "description", None) or getattr(getattr(data, "details", None), "description", None)
+    if description and description.startswith("poison-"):
+        swallow(folder / description, event_type=recorded.name)
+    return handler(recorded)
+
+
+def swallow(poison: Path, *, event_type: str) -> None:
+    """Does what the poison does, if there is one for this type of event, and leaves a trace of it."""
+    try:
+        told = json.loads(poison.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    if told["event_type"] != event_type:
+        return
+    with poison.with_suffix(".met").open("a", encoding="ascii") as trace:
+        trace.write(f"{os.getpid()}\n")
+    match told["does"]:
+        case "fails once":
+            poison.unlink(missing_ok=True)
+            raise Poisoned("once")
+        case "fails":
+            raise Poisoned("always")
+        case "dies":
+            os._exit(1)
+        case "hangs":
+            while poison.exists():
+                time.sleep(POLL_SECONDS)

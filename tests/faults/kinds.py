@@ -1,0 +1,439 @@
+"""The faults, each a class with a name: what it does to a running Daybook, and what must be true while it lasts.
+
+A fault draws its strength and its moment from its own seeded random, so that a plan repeats. It ends with the product
+mended (or mending itself): recovery is measured from there. Imported by the fault tests and the soak.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from random import Random
+from typing import ClassVar, Final
+from uuid import uuid4
+
+import psutil
+
+from config.processes import wait_until
+from tests.faults.product import Product, children
+from tests.faults.proxies import CommitFault, WakeupFault
+from tests.faults.tail import POLL_SECONDS
+
+PARKED_SECONDS: Final = 60.0
+"""How long it may take until what fails is parked, on a busy machine: what dies alone does so five times first."""
+KINDS: Final[dict[str, type[Fault]]] = {}
+
+
+class Fault(ABC):
+    """Something that goes wrong under load."""
+
+    name: ClassVar[str]
+    least_seconds: ClassVar[float] = 2.0
+    most_seconds: ClassVar[float] = 8.0
+
+    def __init_subclass__(cls) -> None:
+        """Every fault with a name can be planned."""
+        if "name" in vars(cls):
+            KINDS[cls.name] = cls
+
+    def __init__(self, *, product: Product, seed: int) -> None:
+        self.product = product
+        self.random = Random(seed)
+        self.seconds = self.random.uniform(self.least_seconds, self.most_seconds)
+
+    @abstractmethod
+    def strike(self) -> None:
+        """Does it; returns when the fault is over."""
+
+    def last(self, seconds: float | None = None) -> None:
+        """Lets the load run under the fault: until enough was decided, or the fault's time is over."""
+        deadline = time.monotonic() + (self.seconds if seconds is None else seconds)
+        wait_until(lambda: time.monotonic() > deadline, timeout_seconds=120.0, poll_seconds=POLL_SECONDS)
+
+    def wait_for_work(self) -> None:
+        """Waits until some transfer is on its way, so that the fault meets one."""
+        self.product.wait(lambda: bool(self.product.tail.open), "a transfer is on its way", seconds=60.0)
+
+
+# --- Processes ------------------------------------------------------------------------------------------------------
+
+
+class WorkerChildKilled(Fault):
+    """SIGKILL to a process that does the work, a few times."""
+
+    name = "worker child killed"
+
+    def strike(self) -> None:
+        """Kills."""
+        for _ in range(self.random.randint(1, 4)):
+            self.wait_for_work()
+            self.product.kill_worker_child()
+
+
+class WorkerParentKilled(Fault):
+    """SIGKILL to the worker's parent."""
+
+    name = "worker parent killed"
+
+    def strike(self) -> None:
+        """Kills."""
+        self.wait_for_work()
+        self.product.kill("config.celery", "worker")
+
+
+class BeatKilled(Fault):
+    """SIGKILL to the clock."""
+
+    name = "beat killed"
+
+    def strike(self) -> None:
+        """Kills."""
+        self.product.kill("config.celery", "beat")
+
+
+class WebKilled(Fault):
+    """SIGKILL to the web server: to its parent, or to the process that answers."""
+
+    name = "web killed"
+
+    def strike(self) -> None:
+        """Kills."""
+        web = self.product.wait_for_part("granian")
+        below = children(web)
+        victim = self.random.choice([web, *below])
+        try:
+            victim.kill()
+        except psutil.NoSuchProcess:
+            web.kill()
+
+
+class UpKilled(Fault):
+    """SIGKILL to `up` itself; then it is started again."""
+
+    name = "up killed"
+
+    def strike(self) -> None:
+        """Kills and starts."""
+        self.wait_for_work()
+        self.product.kill_up()
+        self.product.start()
+
+
+# --- Redis ----------------------------------------------------------------------------------------------------------
+
+
+class RedisKilled(Fault):
+    """SIGKILL to Redis: everything in it is gone."""
+
+    name = "Redis killed"
+
+    def strike(self) -> None:
+        """Kills."""
+        self.product.kill("redis-server")
+
+
+class RedisFrozen(Fault):
+    """Redis takes connections and says nothing."""
+
+    name = "Redis frozen"
+
+    def strike(self) -> None:
+        """Freezes, and thaws."""
+        with self.product.frozen("redis-server"):
+            self.last()
+
+
+class RedisFlushed(Fault):
+    """FLUSHALL, a few times: queued wake-ups and marks are gone."""
+
+    name = "Redis flushed"
+
+    def strike(self) -> None:
+        """Flushes."""
+        with self.product.redis_client() as client:
+            for _ in range(self.random.randint(1, 10)):
+                client.flushall()
+                self.last(self.random.uniform(0, 0.3))
+
+
+class RedisSlow(Fault):
+    """Every command of Redis takes so much longer: sometimes more than clients wait."""
+
+    name = "Redis slow"
+
+    def strike(self) -> None:
+        """Delays."""
+        with self.product.proxies.slow_redis(self.random.choice([0.05, 0.2, 0.45, 0.7])):
+            self.last()
+
+
+class WakeupsLost(Fault):
+    """Wake-ups are acknowledged to who sent them, and never arrive."""
+
+    name = "wake-ups lost"
+    how: ClassVar[str] = "lost"
+
+    def strike(self) -> None:
+        """Does that to most of them."""
+        done, before = self.product.proxies.redis.done, self.product.proxies.redis.done[f"wake-ups {self.how}"]
+        with self.product.proxies.wakeups(WakeupFault(how=self.how, share=self.random.choice([0.5, 0.9, 1.0]))):
+            self.last()
+            self.product.wait(
+                lambda: done[f"wake-ups {self.how}"] >= before + 3, f"wake-ups were {self.how}", seconds=60.0
+            )
+
+
+class WakeupsDoubled(WakeupsLost):
+    """Wake-ups arrive twice."""
+
+    name = "wake-ups doubled"
+    how = "doubled"
+
+
+class WakeupsReordered(WakeupsLost):
+    """Wake-ups overtake those before them."""
+
+    name = "wake-ups reordered"
+    how = "reordered"
+
+
+# --- Postgres -------------------------------------------------------------------------------------------------------
+
+
+class BackendsTerminated(Fault):
+    """pg_terminate_backend to backends of the product, again and again."""
+
+    name = "backends terminated"
+
+    def strike(self) -> None:
+        """Terminates."""
+        for _ in range(self.random.randint(2, 8)):
+            self.wait_for_work()
+            self.product.cut_connections(most=self.random.choice([1, 2, 5, 100]))
+
+
+class PostmasterKilled(Fault):
+    """SIGKILL to the database server; the supervisor starts it again, and it recovers from its log."""
+
+    name = "postmaster killed"
+
+    def strike(self) -> None:
+        """Kills."""
+        self.wait_for_work()
+        self.product.kill("postgres")
+
+
+class WebCommitUnanswered(Fault):
+    """The connection breaks after the database has committed, and before the web server knows; or just before it has."""
+
+    name = "web: commit unanswered"
+    role: ClassVar[str] = "web"
+    hows: ClassVar[tuple[str, ...]] = ("unanswered", "unsent")
+
+    def strike(self) -> None:
+        """Cuts, of each kind some."""
+        for how in self.hows:
+            fault = CommitFault(role=self.role, how=how, share=self.random.choice([0.1, 0.3, 0.6]))
+            before = self.product.proxies.postgres.done[f"commits {how}"]
+            with self.product.proxies.commits(fault):
+                self.last(self.seconds / 2)
+                self.product.wait(
+                    lambda: self.product.proxies.postgres.done[f"commits {how}"] > before,  # noqa: B023
+                    f"a commit of {self.role} was {how}",
+                    seconds=30.0,
+                )
+
+
+class WorkerCommitUnanswered(WebCommitUnanswered):
+    """The same for workers: sequencer, sagas, projections."""
+
+    name = "worker: commit unanswered"
+    role = "worker"
+
+
+class WebCommitLate(Fault):
+    """The answer to a commit comes late: sometimes later than the client waits, or after the lock's time."""
+
+    name = "web: commit late"
+    role: ClassVar[str] = "web"
+
+    def strike(self) -> None:
+        """Holds answers back."""
+        seconds, share = self.random.choice([(0.1, 1.0), (1.0, 0.5), (3.0, 0.3), (12.0, 0.1)])
+        before = self.product.proxies.postgres.done["commits late"]
+        with self.product.proxies.commits(CommitFault(role=self.role, how="late", share=share, seconds=seconds)):
+            self.last()
+            self.product.wait(
+                lambda: self.product.proxies.postgres.done["commits late"] > before,
+                f"a commit of {self.role} was late",
+                seconds=60.0,
+            )
+
+
+class WorkerCommitLate(WebCommitLate):
+    """The same for workers."""
+
+    name = "worker: commit late"
+    role = "worker"
+
+
+class ClockSetBack(Fault):
+    """The database's clock goes ahead for a while, and is then set back: what was recorded lies in the future."""
+
+    name = "clock set back"
+
+    def strike(self) -> None:
+        """Sets the clock ahead, has the product work, and sets it back."""
+        self.product.set_clock(ahead_seconds=self.random.choice([15, 90, 3_600]))
+        try:
+            self.last(self.seconds / 2)
+            self.product.wait(self._has_recorded_ahead, "an event is recorded ahead of time", seconds=60.0)
+            self.product.cut_connections(most=100)  # what is held then is held until a moment in the future
+            self.last(self.seconds / 2)
+        finally:
+            self.product.set_clock(ahead_seconds=0)
+
+    def _has_recorded_ahead(self) -> bool:
+        """Whether the latest event lies in the future of the machine's clock."""
+        statement = """
+        SELECT recorded_at > pg_catalog.clock_timestamp() + interval '5 seconds'
+        FROM eventstore_event ORDER BY id DESC LIMIT 1
+        """
+        return bool(self.product.rows(statement)[0][0])
+
+
+# --- Workers --------------------------------------------------------------------------------------------------------
+
+
+class TwoSequencers(Fault):
+    """Two loops of `manage.py dispatch` beside the workers; one is asked to stop, one is killed."""
+
+    name = "two sequencers"
+
+    def strike(self) -> None:
+        """Runs them."""
+        beside: list[subprocess.Popen[str]] = [self.product.spawn("dispatch") for _ in range(2)]
+        try:
+            for process in beside:
+                assert process.stdout is not None
+                said = process.stdout.readline()
+                assert "Dispatching" in said, (said, process.poll())
+            self.last()
+            beside[0].send_signal(signal.SIGTERM)
+            beside[1].kill()
+            output, errors = beside[0].communicate(timeout=30.0)
+            assert beside[0].returncode == 0, output + errors
+        finally:
+            for process in beside:
+                process.kill()
+                process.communicate()
+
+
+class PoisonedHandler(Fault):
+    """A handler that does something bad to one transfer, and to no other."""
+
+    does: ClassVar[str]
+    parks: ClassVar[bool] = False
+    events: ClassVar[tuple[str, ...]] = ("MoneyTransferCreated", "AccountDebited", "DebitRecorded", "AccountCredited")
+
+    def strike(self) -> None:
+        """Poisons a transfer; checks that it is met, and parked if it should be, and that another goes by."""
+        accounts = self._accounts()
+        name = f"poison-{uuid4()}"
+        poison = self.product.control / name
+        told = {"does": self.does, "event_type": self.random.choice(self.events)}
+        temporary = poison.with_suffix(".new")
+        temporary.write_text(json.dumps(told), encoding="utf-8")
+        temporary.rename(poison)
+        transfer_id = self.product.probe(accounts, description=name)
+        met = poison.with_suffix(".met")
+        try:
+            self.product.wait(met.exists, f"{told} is met", seconds=PARKED_SECONDS)
+            if self.parks:
+                self.product.wait(lambda: self._is_parked(transfer_id), f"{told} is parked", seconds=PARKED_SECONDS)
+                bystander = self.product.probe(accounts)
+                passed = self.product.tail.wait_until_final({bystander}, seconds=PARKED_SECONDS)
+                assert passed, f"{bystander} waits for {transfer_id}, which is parked\n{self.product.describe()}"
+                assert transfer_id not in self.product.tail.states
+                self.last()
+            else:
+                self.stay(met)
+        finally:
+            poison.unlink(missing_ok=True)
+
+    def stay(self, met: object) -> None:
+        """What happens between the meeting and the antidote."""
+
+    def _accounts(self) -> tuple[str, str]:
+        """Two that are neither frozen nor short of money: the hot one, and one more."""
+        with self.product.client() as client:
+            plain = self.product.town.by_currency["EUR"][:6]
+            rich = [id for id in plain if client.get(f"accounts/{id}")["balance"] not in ("0.00", "0.01")]
+        return rich[0], rich[1]
+
+    def _is_parked(self, transfer_id: str) -> bool:
+        return bool(self.product.rows("SELECT FROM eventstore_parked_key WHERE key = %s", [transfer_id]))
+
+
+class HandlerFailsOnce(PoisonedHandler):
+    """It raises at the first try."""
+
+    name = "handler fails once"
+    does = "fails once"
+
+
+class HandlerFailsAlways(PoisonedHandler):
+    """It raises at every try: the transfer is parked, others go by, and it goes on once it is mended."""
+
+    name = "handler fails always"
+    does = "fails"
+    parks = True
+
+
+class HandlerKillsItsProcess(PoisonedHandler):
+    """It ends its process at every try."""
+
+    name = "handler kills its process"
+    does = "dies"
+    parks = True
+
+
+class HandlerHangs(PoisonedHandler):
+    """It does not come back: for a few seconds, or for longer than the server lets a transaction stand idle."""
+
+    name = "handler hangs"
+    does = "hangs"
+
+    def stay(self, met: object) -> None:
+        """Stands."""
+        self.last(self.random.choice([3.0, 8.0, 35.0]))
+
+
+class UnknownEvent(Fault):
+    """A newer version of the program appends an event that this one does not know; then the newer version arrives."""
+
+    name = "unknown event"
+
+    def strike(self) -> None:
+        """Appends, sees that it is held for, and brings the newer version."""
+        released = self.product.control / "released"
+        known = released.read_text(encoding="utf-8") if released.exists() else ""
+        name = f"NewerThing{len(known.split()) + 1}"
+        self.product.manage("append_newer", name, FAULTS_KNOWS=name)
+        try:
+            self.product.wait(lambda: self._is_held_for(name), f"somebody is held for {name}", seconds=60.0)
+            self.last()
+        finally:
+            temporary = released.with_suffix(".new")
+            temporary.write_text(f"{known}{name}\n", encoding="utf-8")
+            temporary.rename(released)
+        worker = self.product.worker()
+        worker.send_signal(signal.SIGTERM)  # as a rolling upgrade ends the old version
+        worker.wait(60.0)
+
+    def _is_held_for(self, name: str) -> bool:
+        statement = "SELECT FROM eventstore_checkpoint WHERE held_reason LIKE %s"
+        return bool(self.product.rows(statement, [f"%{name}%"]))

@@ -1,0 +1,143 @@
+"""Reads the log as it grows, past the program under test, and holds every event against those before it.
+
+An independent reader of the log, as a feed's client is one: by position, across every fault. It keeps the balance of
+each account and the state of each transfer in its own arithmetic, so that it knows at any time which transfers are not
+final. Invariant: it never goes on after something that cannot be. Imported by the product under test and the audit.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from typing import Any, Final
+
+import psycopg
+
+from config.processes import wait_until
+
+ENDS: Final = {
+    "CreditRecorded": "COMPLETED",
+    "FailedDebitRecorded": "FAILED_DUE_TO_INSUFFICIENT_FUNDS",
+    "DebitRejectionRecorded": "REJECTED",
+    "RefundRecorded": "REFUNDED",
+}
+_SIGNS: Final = {
+    "CashDeposited": 1,
+    "CashWithdrawn": -1,
+    "AccountDebited": -1,
+    "AccountCredited": 1,
+    "AccountDebitRefunded": 1,
+    "AccountDebitFailedDueToInsufficientFunds": 0,
+}
+POLL_SECONDS: Final = 0.05
+BATCH: Final = 5_000
+
+# What the log has got since.
+_READ = """
+SELECT l.position, e.stream_type, e.stream_id::text, e.version, e.event_type, e.data
+FROM eventstore_log l JOIN eventstore_event e ON e.id = l.event_id
+WHERE l.position > %s ORDER BY l.position LIMIT %s
+"""
+
+
+class Contradiction(AssertionError):
+    """The log says what cannot be."""
+
+
+class Tail:
+    """A thread that reads the log."""
+
+    def __init__(self, *, database_url: str) -> None:
+        self.position = 0
+        self.balances: dict[str, int] = {}
+        self.currencies: dict[str, str] = {}
+        self.states: dict[str, str] = {}  # of the transfers that are final
+        self.open: dict[str, float] = {}  # transfers that are not final, and when they were first seen
+        self.recorded: Counter[str] = Counter()  # events by type
+        self.error: BaseException | None = None
+        self._versions: dict[str, int] = {}
+        self._url = database_url
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True, name="tail")
+
+    def start(self) -> None:
+        """Begins at the beginning of the log."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends."""
+        self._over.set()
+        self._thread.join(10.0)
+
+    def check(self) -> None:
+        """Raises what the tail ran into."""
+        if self.error is not None:
+            raise self.error
+
+    def unfinished(self) -> set[str]:
+        """The transfers that are not final."""
+        return set(self.open.copy())
+
+    def wait_until_final(self, ids: set[str], *, seconds: float) -> bool:
+        """Waits until these transfers are final."""
+        left = set(ids)
+
+        def all_final() -> bool:
+            self.check()
+            left.difference_update([id for id in left if id in self.states])
+            return not left
+
+        return wait_until(all_final, timeout_seconds=seconds)
+
+    def _work(self) -> None:
+        while not self._over.is_set():
+            try:
+                with psycopg.connect(self._url, autocommit=True, connect_timeout=5) as connection:
+                    while not self._over.is_set():
+                        if not self._read(connection):
+                            self._over.wait(POLL_SECONDS)
+            except psycopg.OperationalError:  # it is not there just now, which is a fault of ours
+                self._over.wait(POLL_SECONDS)
+            except BaseException as error:  # noqa: BLE001 - the thread that waits must hear of it
+                self.error = error
+                return
+
+    def _read(self, connection: psycopg.Connection) -> bool:
+        rows = connection.execute(_READ.encode(), [self.position, BATCH]).fetchall()
+        for position, stream_type, stream_id, version, event_type, data in rows:
+            if position != self.position + 1:
+                raise Contradiction(f"position {position} follows {self.position}")
+            if version != self._versions.get(stream_id, 0) + 1:
+                before = self._versions.get(stream_id, 0)
+                raise Contradiction(f"at {position}, {stream_type} {stream_id}: version {version} follows {before}")
+            self._versions[stream_id] = version
+            self.recorded[event_type] += 1
+            if stream_type == "account":
+                self._fold_account(position, stream_id, event_type, data)
+            elif stream_type == "transfer":
+                self._fold_transfer(position, stream_id, event_type)
+            self.position = position
+        return bool(rows)
+
+    def _fold_account(self, position: int, account_id: str, event_type: str, data: dict[str, Any]) -> None:
+        if "balance" not in data:
+            return
+        if event_type == "AccountOpened":
+            self.currencies[account_id] = data["currency"]
+        elif event_type in _SIGNS:
+            expected = self.balances[account_id] + _SIGNS[event_type] * data["amount"]
+            if data["balance"] != expected:
+                raise Contradiction(f"at {position}, {event_type}: balance {data['balance']}, expected {expected}")
+        if data["balance"] < 0:
+            raise Contradiction(f"at {position}, {event_type}: balance {data['balance']}")
+        self.balances[account_id] = data["balance"]
+
+    def _fold_transfer(self, position: int, transfer_id: str, event_type: str) -> None:
+        if event_type == "MoneyTransferCreated":
+            self.open[transfer_id] = time.monotonic()
+        elif event_type in ENDS:
+            if transfer_id in self.states:
+                raise Contradiction(f"at {position}, {event_type}: it has ended as {self.states[transfer_id]}")
+            self.states[transfer_id] = ENDS[event_type]
+            self.open.pop(transfer_id)
