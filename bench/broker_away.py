@@ -16,13 +16,10 @@ from typing import Final
 import httpx
 
 from bench.measuring import Comparison, Figures
-from config.embedded.credentials import read_credentials
-from config.embedded.home import APP_ROLE, find_home
 from config.processes import wait_until
-from tests.daybook_process import Daybook, remove_folder, short_folder
-from tests.faults.auditing import Auditor
-from tests.faults.product import Product
-from tests.load import API, TIMEOUT_SECONDS
+from tests.daybook_process import remove_folder, short_folder
+from tests.faults.clients import API, TIMEOUT_SECONDS
+from tests.faults.product import Product, remove
 from tests.redis_server import RedisServer
 
 PER_SECOND: Final = 25
@@ -35,21 +32,13 @@ def broker_away(*, count: int, outages_seconds: tuple[float, ...]) -> list[Compa
     folder, redis_folder = short_folder(), short_folder()
     redis = RedisServer(redis_folder)
     try:
-        with Daybook(data_dir=folder, environment={"REDIS_URL": redis.url}).ready() as daybook:
-            return _measure(_product(daybook), redis, count=count, outages_seconds=outages_seconds)
+        with Product(folder=folder, disturbed=False, environment={"REDIS_URL": redis.url}) as product:
+            return _measure(product, redis, count=count, outages_seconds=outages_seconds)
     finally:
         redis.thaw()
         redis.kill()
-        remove_folder(folder)
+        remove(folder)
         remove_folder(redis_folder)
-
-
-def _product(daybook: Daybook) -> Product:
-    home = find_home(data_dir=daybook.data_dir)
-    credentials = read_credentials(path=home.credentials_file)
-    if credentials is None:
-        raise LookupError("the running Daybook has no credentials")
-    return Product(daybook, Auditor(database_url=home.database_url(user=APP_ROLE, password=credentials.app_password)))
 
 
 def _measure(
@@ -94,7 +83,7 @@ class _Load:
     """Transfers at a steady rate, each with the time to its answer."""
 
     def __init__(self, product: Product) -> None:
-        payer, payee, *_ = product.settle().accounts
+        payer, payee, *_ = product.town.by_currency["EUR"]
         self._product = product
         self._body = {"from_account_id": payer, "to_account_id": payee, "amount": "0.01"}
         self._number = 0
@@ -104,11 +93,14 @@ class _Load:
         """The times to the answers, and how long the transfers then took to be final."""
         runs = self.run(count)
         ended = time.monotonic()
-        final = self._product.auditor.wait_until_all_final(seconds=PATIENCE_SECONDS / 6)
+        final = wait_until(self._is_final, timeout_seconds=PATIENCE_SECONDS / 6)
         settled = Figures(what=f"last transfer final, {what}", unit="ms", runs=[(time.monotonic() - ended) * 1_000])
         p99 = Figures(what=f"p99 of the answers, {what}", unit="ms", runs=[_percentile_99(runs)])
         answers = Figures(what=f"POST to its answer, {what}", unit="ms", runs=runs)
         return [Comparison(ours=found) for found in (answers, p99, *([settled] if final else []))]
+
+    def _is_final(self) -> bool:
+        return not self._product.behind() and not self._product.tail.unfinished()
 
     def run(self, count: int) -> list[float]:
         """Sends so many; answers with the milliseconds that each took from when it was due."""

@@ -10,12 +10,9 @@ import httpx
 import psycopg
 
 from bench.measuring import Comparison, Figures
-from config.embedded.credentials import read_credentials
-from config.embedded.home import APP_ROLE, find_home
-from tests.daybook_process import Daybook, remove_folder, short_folder
-from tests.faults.auditing import Auditor
-from tests.faults.product import Product
-from tests.load import API, TIMEOUT_SECONDS
+from tests.daybook_process import short_folder
+from tests.faults.clients import API, TIMEOUT_SECONDS
+from tests.faults.product import Product, remove
 
 WARM_UP: Final = 10
 LOOK_EVERY_SECONDS: Final = 0.001
@@ -28,22 +25,14 @@ def idle_latency(*, count: int) -> list[Comparison]:
     """From sending the POST to COMPLETED in the read model, one transfer at a time on an idle system."""
     folder = short_folder()
     try:
-        with Daybook(data_dir=folder, environment={"WORKER_PROCESSES": "2"}).ready() as daybook:
-            home = find_home(data_dir=folder)
-            credentials = read_credentials(path=home.credentials_file)
-            if credentials is None:
-                raise LookupError("the running Daybook has no credentials")
-            url = home.database_url(user=APP_ROLE, password=credentials.app_password)
-            product = Product(daybook, Auditor(database_url=url))
-            figures = _measure(product, url, count=count)
-            daybook.stop()
+        with Product(folder=folder, disturbed=False) as product:
+            return _measure(product, product.database_url, count=count)
     finally:
-        remove_folder(folder)
-    return figures
+        remove(folder)
 
 
 def _measure(product: Product, database_url: str, *, count: int) -> list[Comparison]:
-    payer, payee, *_ = product.settle().accounts
+    payer, payee, *_ = product.town.by_currency["EUR"]
     body = {"from_account_id": payer, "to_account_id": payee, "amount": "0.01"}
     random = Random(1)  # noqa: S311 - pauses
     seen: list[float] = []

@@ -83,20 +83,22 @@ def pytest_configure_node(node: object) -> None:
     node.workerinput["daybook_servers"] = node.config.stash[_servers].as_plain()  # type: ignore[attr-defined]
 
 
-class OneBrowser(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Deals tests out one by one, except that those with a browser all go to one worker process: they share a Daybook.
+class OneDaybook(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Deals tests out one by one, except that those which share a Daybook all go to one worker process.
 
+    Those with a browser share one, and those that break one.
     (`--dist loadgroup` would do; xdist 3.8 cannot, with pytest 9.2.)
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "browser" if nodeid.startswith("tests/browser/") else nodeid
+        shared = ("tests/browser/", "tests/faults/test_faults.py")
+        return next((place for place in shared if nodeid.startswith(place)), nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneBrowser:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneDaybook:
     """Say who gets which test."""
-    return OneBrowser(config, log)
+    return OneDaybook(config, log)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

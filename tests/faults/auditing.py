@@ -1,7 +1,8 @@
 """Holds what is stored, and what the API shows, against what the clients were told. Equality, never a lower bound.
 
 Reads the store over a connection past the program under test, and the API as a client does. `Audit.settle` first
-resolves every outcome that is still unknown and waits until all is final and shown. Imported by the fault tests and the soak.
+resolves every outcome that is still unknown and waits until all is final and shown. Imported by tests and the
+soak.
 """
 
 from __future__ import annotations

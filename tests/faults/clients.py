@@ -180,10 +180,10 @@ class Asker:
             self._customer: 1,
         }
 
-    def next(self) -> Request:
-        """What to ask now."""
+    def next(self, *, waits: bool = True) -> Request:
+        """What to ask now. Unless it `waits`, no request takes longer than its own commit."""
         (chosen,) = self._random.choices(list(self._chances), list(self._chances.values()))
-        return chosen()
+        return self._transfer() if chosen == self._waiting_transfer and not waits else chosen()
 
     def learn(self, told: Told) -> None:
         """What an answer makes possible."""

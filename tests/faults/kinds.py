@@ -227,7 +227,7 @@ class PostmasterKilled(Fault):
 
 
 class WebCommitUnanswered(Fault):
-    """The connection breaks after the database has committed, and before the web server knows; or just before it has."""
+    """The connection breaks after the database has committed, and before the web server knows; or just before."""
 
     name = "web: commit unanswered"
     role: ClassVar[str] = "web"

@@ -1,7 +1,8 @@
 """The product under faults: what `manage.py up` runs, between proxies, and how its parts are found, killed and frozen.
 
 `up` has the embedded servers, as a user has them; its children reach them through the proxies
-(`inside/sitecustomize.py`), unless nobody wants to disturb them. Whoever audits goes past the proxies. Imported by the fault tests and the soak.
+(`inside/sitecustomize.py`), unless nobody wants to disturb them. Whoever audits goes past the
+proxies. Imported by tests, benchmarks and the soak.
 """
 
 from __future__ import annotations

@@ -74,6 +74,10 @@ class Proxy:
                 end.transport.abort()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def close(self) -> None:
+        """Takes no more connections."""
+        self._server.close()
+
     def link(self, out: Pipe, back: Pipe) -> Link:
         """What passes on for one connection."""
         return Link(self, out, back)
@@ -326,6 +330,8 @@ class Proxies:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for proxy in (self.postgres, self.redis):
+            self._loop.call_soon_threadsafe(proxy.close)
         asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result(STOP_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(STOP_SECONDS)

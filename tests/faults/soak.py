@@ -5,7 +5,7 @@
 
 It runs what a user runs: `manage.py up` with the embedded servers, in a folder of its own. Every kind of fault comes
 once in each round, in random order; a round ends with an audit of everything so far. It stops at the first thing that
-is lost, doubled, stuck or different, keeps the folder, and says where it is. At the end it prints the counts as Markdown.
+is lost, doubled, stuck or different, keeps the folder, and says where. At the end it prints the counts as Markdown.
 """
 
 from __future__ import annotations
