@@ -111,6 +111,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.request_log.RequestLogMiddleware",
+    "config.plain_text.plain_text_middleware",  # before anything reads a query or a form
     "django.contrib.sessions.middleware.SessionMiddleware",
     "config.staff.limits.page_limit_middleware",
     "django.middleware.common.CommonMiddleware",

@@ -18,6 +18,7 @@ urlpatterns = [
     path("", include("views_readmodel.pages.urls")),
 ]
 
+handler400 = "views_readmodel.pages.failures.not_understood"
 handler403 = "views_readmodel.pages.failures.forbidden"
 handler404 = "views_readmodel.pages.failures.not_found"
 handler500 = "views_readmodel.pages.failures.broken"

@@ -10,6 +10,7 @@ from rest_framework.request import Request
 
 from accounts import services
 from accounts.permissions import AccountsPermission
+from accounts.published.money import CURRENCY_PATTERN
 from accounts.published.text import (
     MAX_DESCRIPTION_LENGTH,
     MAX_REASON_LENGTH,
@@ -20,7 +21,7 @@ from eventstore.rest.answers import answer
 from eventstore.rest.commands import command_context
 from eventstore.rest.etags import expected_version
 from eventstore.rest.permissions import requires
-from eventstore.rest.requests import DecimalTextField, IdField, RequestSerializer, TextField, read_body
+from eventstore.rest.requests import CodeField, DecimalTextField, IdField, RequestSerializer, TextField, read_body
 from eventstore.rest.schema import IF_MATCH, LOCATION
 from eventstore.rest.views import ApiView
 
@@ -33,7 +34,7 @@ class OpenAccountRequest(RequestSerializer):
 
     customer_id = IdField()
     title = TextField(max_length=MAX_TITLE_LENGTH)
-    currency = TextField(min_length=3, max_length=3, help_text="ISO 4217; it never changes.")
+    currency = CodeField(pattern=CURRENCY_PATTERN, help_text="ISO 4217; it never changes.")
     initial_balance = DecimalTextField(required=False, allow_null=True, help_text="Cash that it opens with.")
     reference = TextField(
         max_length=MAX_REFERENCE_LENGTH,
@@ -47,7 +48,7 @@ class CashRequest(RequestSerializer):
     """Cash that changes hands at the counter."""
 
     amount = DecimalTextField(help_text="With exactly the currency's decimals.")
-    currency = TextField(min_length=3, max_length=3, required=False, help_text="The account's, if given.")
+    currency = CodeField(pattern=CURRENCY_PATTERN, required=False, help_text="The account's, if given.")
     description = TextField(max_length=MAX_DESCRIPTION_LENGTH, required=False)
 
 

@@ -18,6 +18,9 @@ from eventstore.refusals import InvalidValue, Refusal
 MAX_AMOUNT_MINOR: Final = 999_999_999_999
 """The most that one movement may be, in minor units."""
 
+CURRENCY_PATTERN: Final = "[A-Z]{3}"
+"""How an ISO 4217 code is written, whether there is such a one or not."""
+
 MAX_BALANCE_MINOR: Final = 999_999_999_999_999
 """The most that an account takes in, in minor units. Below 2**53, so that every JSON reader holds it exactly."""
 

@@ -78,6 +78,7 @@ class Logout(ApiView):
     """Signs people out."""
 
     takes_idempotency_key = False
+    takes_body = False
 
     @extend_schema(operation_id="log_out", request=None, responses={204: None})
     @requires(AUTHENTICATED)

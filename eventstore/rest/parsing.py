@@ -1,7 +1,8 @@
 """JSON bodies, read strictly: what could mean two things to two readers is refused before anything sees it.
 
 Refused: duplicate keys, NaN and Infinity, numbers that are too large for a double, unpaired surrogates and NUL (no
-database column holds them), nesting deeper than `MAX_DEPTH`, more than `MAX_BODY_BYTES`, and anything but UTF-8.
+database column holds them), nesting deeper than `MAX_DEPTH`, more than `MAX_BODY_BYTES`, anything but UTF-8, and
+what is compressed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import IO, Any, Final, NoReturn
 
-from rest_framework.exceptions import APIException, ParseError
+from rest_framework.exceptions import APIException, ParseError, UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 
 MAX_BODY_BYTES: Final = 1_000_000
@@ -34,7 +35,10 @@ class StrictJSONParser(BaseParser):
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        """The body's value. Raises ParseError, RequestTooLarge."""
+        """The body's value. Raises ParseError, RequestTooLarge, UnsupportedMediaType."""
+        if (media_type or "").partition(";")[0].strip().lower() != self.media_type:  # the framework lets "*/*" through
+            raise UnsupportedMediaType(media_type or "")
+        _check_coding(parser_context or {})
         raw = stream.read(MAX_BODY_BYTES + 1)
         if len(raw) > MAX_BODY_BYTES:
             raise RequestTooLarge
@@ -57,6 +61,12 @@ class StrictJSONParser(BaseParser):
             _refuse("A number is too large.")
         _check(value, depth=0)
         return value
+
+
+def _check_coding(context: Mapping[str, Any]) -> None:
+    coding = context["request"].headers.get("Content-Encoding", "") if "request" in context else ""
+    if coding.strip().lower() not in {"", "identity"}:
+        raise UnsupportedMediaType("", "The body must not be compressed: leave Content-Encoding out.")
 
 
 def _refuse(detail: str) -> NoReturn:

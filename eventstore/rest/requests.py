@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
+from django.core.validators import RegexValidator
 from django.http import QueryDict
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -62,6 +63,15 @@ class TextField(serializers.CharField):
         return data
 
 
+class CodeField(TextField):
+    """A short text of a fixed form, such as a code of some standard."""
+
+    def __init__(self, *, pattern: str, **kwargs: Any) -> None:
+        # Anchored at both ends, for the schema too: there a pattern may match anywhere.
+        validator = RegexValidator(rf"^{pattern}\Z", message=f"This must be written so: {pattern}.", code="invalid")
+        super().__init__(allow_blank=False, validators=[validator], **kwargs)
+
+
 @extend_schema_field(
     {"type": "string", "pattern": r"^(0|[1-9][0-9]*)(\.[0-9]+)?$", "examples": ["150.00"]},
     component_name="DecimalText",
@@ -95,7 +105,7 @@ class MomentField(serializers.DateTimeField):
     default_error_messages = {
         "moment": "This must be a time with its offset, such as 2026-11-30T12:00:00Z (a plus sign is %2B in a URL)."
     }
-    _RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+    _RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:[0-5]\d)", re.ASCII)
 
     def to_internal_value(self, value: Any) -> datetime:
         """The moment, in UTC."""
@@ -107,7 +117,19 @@ class MomentField(serializers.DateTimeField):
             self.fail("moment")
 
 
-class VersionField(serializers.IntegerField):
+class WholeNumberField(serializers.IntegerField):
+    """A whole number in a query, in the one way to write it: ASCII digits, no sign, no leading zero."""
+
+    _WRITTEN: Final = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
+
+    def to_internal_value(self, data: Any) -> int:
+        """The number."""
+        if not isinstance(data, str) or not self._WRITTEN.fullmatch(data):
+            self.fail("invalid")
+        return int(data)
+
+
+class VersionField(WholeNumberField):
     """A version of a stream."""
 
     def __init__(self, **kwargs: Any) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from eventstore.rest.problems import problem_response
+from eventstore.rest.problems import NO_FIELD, problem_response
+from eventstore.rest.requests import QuerySerializer, read_query
 
 
 class ApiView(APIView):
@@ -18,6 +22,19 @@ class ApiView(APIView):
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
     # Whether a POST says under which key it may be repeated; only a log-in does not.
     takes_idempotency_key: ClassVar[bool] = True
+    # Whether a request that changes something says more than its address does.
+    takes_body: ClassVar[bool] = True
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuses what the caller may not, and what nobody would read: a body to a GET, a query to a POST."""
+        super().initial(request, *args, **kwargs)
+        if request.method in SAFE_METHODS:
+            expects_body = False
+        else:
+            expects_body = self.takes_body
+            read_query(request, QuerySerializer)
+        if not expects_body and request.stream is not None:
+            raise ValidationError({NO_FIELD: [ErrorDetail("This takes no body.", code="unexpected_body")]})
 
 
 @csrf_exempt  # it does nothing, so that whoever asks may be told so

@@ -10,12 +10,13 @@ from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from accounts.published.money import CURRENCY_PATTERN
 from accounts.published.text import MAX_DESCRIPTION_LENGTH, MAX_REFERENCE_LENGTH
 from eventstore.rest.answers import answer
 from eventstore.rest.commands import command_context
 from eventstore.rest.freshness import MAX_PREFERRED_WAIT_SECONDS, TooManyWaiting, preferred_wait
 from eventstore.rest.permissions import requires
-from eventstore.rest.requests import DecimalTextField, IdField, RequestSerializer, TextField, read_body
+from eventstore.rest.requests import CodeField, DecimalTextField, IdField, RequestSerializer, TextField, read_body
 from eventstore.rest.schema import LOCATION, PREFER_WAIT, PREFERENCE_APPLIED
 from eventstore.rest.views import ApiView
 from eventstore.store import Answered
@@ -30,7 +31,7 @@ class CreateTransferRequest(RequestSerializer):
     from_account_id = IdField()
     to_account_id = IdField()
     amount = DecimalTextField(help_text="With exactly the currency's decimals.")
-    currency = TextField(min_length=3, max_length=3, required=False, help_text="That of both accounts, if given.")
+    currency = CodeField(pattern=CURRENCY_PATTERN, required=False, help_text="That of both accounts, if given.")
     description = TextField(max_length=MAX_DESCRIPTION_LENGTH, required=False, help_text="What both statements show.")
     reference = TextField(
         max_length=MAX_REFERENCE_LENGTH,

@@ -248,7 +248,7 @@ def _check_metadata(metadata: Mapping[str, str]) -> None:
     if len(metadata) > MAX_METADATA_ENTRIES:
         raise InvalidMetadata(field="metadata")
     for key, value in metadata.items():
-        if not key:
+        if not key.strip():
             raise TextMissing(field="metadata")
         check_text(key, field="metadata", max_length=MAX_METADATA_KEY_LENGTH)
         check_text(value, field="metadata", max_length=MAX_METADATA_VALUE_LENGTH)

@@ -8,8 +8,9 @@ from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
 from accounts.published.events import AccountStatus
+from accounts.published.money import CURRENCY_PATTERN
 from eventstore.rest.cursors import ListQuery
-from eventstore.rest.requests import IdField, MomentField, QuerySerializer, TextField, VersionField
+from eventstore.rest.requests import CodeField, IdField, MomentField, QuerySerializer, TextField, VersionField
 from transfers.published.events import TransferStatus
 from views_readmodel.projections.accounts import EntryKind
 
@@ -52,7 +53,7 @@ class AccountsQuery(MadeBetween):
     )
     customer_id = IdField(required=False)
     state = serializers.ChoiceField(required=False, choices=[status.value for status in AccountStatus])
-    currency = TextField(required=False, max_length=3)
+    currency = CodeField(required=False, pattern=CURRENCY_PATTERN)
 
 
 class EntriesQuery(MadeBetween, MinVersionQuery):
@@ -66,7 +67,9 @@ class TransfersQuery(MadeBetween):
 
     account_id = IdField(required=False, help_text="Either of the two accounts.")
     state = serializers.ChoiceField(required=False, choices=[status.value for status in TransferStatus])
-    reference = TextField(required=False, max_length=MAX_SEARCH_LENGTH, help_text="Exactly this one.")
+    reference = TextField(
+        required=False, allow_blank=False, max_length=MAX_SEARCH_LENGTH, help_text="Exactly this one."
+    )
 
 
 class IncludeField(TextField):
@@ -85,7 +88,9 @@ class IncludeField(TextField):
 class AccountQuery(MinVersionQuery):
     """How the account is to be shown."""
 
-    include = IncludeField(required=False, help_text="`changes`, `transfers` or both: adds the newest of each.")
+    include = IncludeField(
+        required=False, allow_blank=False, help_text="`changes`, `transfers` or both: adds the newest of each."
+    )
     as_of = MomentField(required=False, help_text="As it was at this time.")
     at_version = VersionField(required=False, help_text="As it was at this version.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Annotated, Final, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from accounts.permissions import AccountsPermission
 from eventstore.facts import first_events
 from eventstore.rest.answers import document
-from eventstore.rest.cursors import decode_cursor, page_of
+from eventstore.rest.cursors import decode_cursor, name_of_list, page_of
 from eventstore.rest.permissions import requires
 from eventstore.rest.requests import MAX_VERSION, read_query
 from eventstore.rest.schema import ETAG, IF_NONE_MATCH
@@ -78,10 +78,12 @@ class ReadCustomers(ApiView):
     def get(self, request: Request) -> HttpResponse:
         """List customers, newest first."""
         asked = read_query(request, CustomersQuery)
-        limit, after = asked.pop("limit"), decode_cursor(asked.pop("cursor", None), NewestKey, list_name="customers")
+        limit, cursor = asked.pop("limit"), asked.pop("cursor", None)
+        list_name = name_of_list("customers", asked)
+        after = decode_cursor(cursor, NewestKey, list_name=list_name)
         rows = queries.customers(**asked, after=after, limit=limit + 1)
         page, cursor = page_of(
-            rows, limit=limit, key=lambda row: (row.created_at, row.customer_id), list_name="customers"
+            rows, limit=limit, key=lambda row: (row.created_at, row.customer_id), list_name=list_name
         )
         return document(request, CustomerPage(data=list(map(customer_document, page)), next_cursor=cursor))
 
@@ -119,9 +121,11 @@ class ReadAccounts(ApiView):
     def get(self, request: Request) -> HttpResponse:
         """List accounts, newest first."""
         asked = read_query(request, AccountsQuery)
-        limit, after = asked.pop("limit"), decode_cursor(asked.pop("cursor", None), NewestKey, list_name="accounts")
+        limit, cursor = asked.pop("limit"), asked.pop("cursor", None)
+        list_name = name_of_list("accounts", asked)
+        after = decode_cursor(cursor, NewestKey, list_name=list_name)
         rows = queries.accounts(**asked, after=after, limit=limit + 1)
-        page, cursor = page_of(rows, limit=limit, key=lambda row: (row.opened_at, row.account_id), list_name="accounts")
+        page, cursor = page_of(rows, limit=limit, key=lambda row: (row.opened_at, row.account_id), list_name=list_name)
         return document(request, AccountPage(data=list(map(account_document, page)), next_cursor=cursor))
 
 
@@ -146,7 +150,7 @@ class ReadAccount(ApiView):
         if "as_of" in asked or "at_version" in asked:
             past = self.account_at(account_id=account_id, as_of=asked.get("as_of"), version=asked.get("at_version"))
             return document(request, account_document(past), version=past.version)
-        view = _visible_account(account_id, asked)
+        view = _visible_account(account_id, asked.get("min_version"))
         include = asked.get("include", frozenset())
         found = account_document(
             view,
@@ -168,11 +172,11 @@ class ReadEntries(ApiView):
     def get(self, request: Request, account_id: UUID) -> HttpResponse:
         """List the lines of an account's statement, newest first."""
         asked = read_query(request, EntriesQuery)
-        list_name = f"entries of {account_id}"
-        after = decode_cursor(asked.pop("cursor", None), VersionKey, list_name=list_name)
-        account = _visible_account(account_id, asked)
-        limit = asked.pop("limit")
-        asked.pop("min_version", None)
+        limit, cursor = asked.pop("limit"), asked.pop("cursor", None)
+        min_version = asked.pop("min_version", None)
+        list_name = name_of_list(f"entries of {account_id}", asked)
+        after = decode_cursor(cursor, VersionKey, list_name=list_name)
+        account = _visible_account(account_id, min_version)
         rows = queries.entries(account_id=account_id, **asked, after=after, limit=limit + 1)
         page, cursor = page_of(rows, limit=limit, key=lambda row: row.version, list_name=list_name)
         lines = [entry_document(row, currency=account.currency) for row in page]
@@ -191,10 +195,12 @@ class ReadTransfers(ApiView):
     def get(self, request: Request) -> HttpResponse:
         """List transfers, newest first, without their steps."""
         asked = read_query(request, TransfersQuery)
-        limit, after = asked.pop("limit"), decode_cursor(asked.pop("cursor", None), NewestKey, list_name="transfers")
+        limit, cursor = asked.pop("limit"), asked.pop("cursor", None)
+        list_name = name_of_list("transfers", asked)
+        after = decode_cursor(cursor, NewestKey, list_name=list_name)
         rows = queries.transfers(**asked, after=after, limit=limit + 1)
         page, cursor = page_of(
-            rows, limit=limit, key=lambda row: (row.created_at, row.transfer_id), list_name="transfers"
+            rows, limit=limit, key=lambda row: (row.created_at, row.transfer_id), list_name=list_name
         )
         return document(request, TransferPage(data=list(map(transfer_document, page)), next_cursor=cursor))
 
@@ -233,12 +239,12 @@ def _visible(read: Callable[[], V | None], *, subject: Subject, id: UUID, min_ve
     return found
 
 
-def _visible_account(account_id: UUID, asked: dict[str, Any]) -> AccountView:
+def _visible_account(account_id: UUID, min_version: int | None) -> AccountView:
     return _visible(
         lambda: queries.account(account_id=account_id),
         subject=Subject.ACCOUNT,
         id=account_id,
-        min_version=asked.get("min_version"),
+        min_version=min_version,
     )
 
 

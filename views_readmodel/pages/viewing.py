@@ -25,7 +25,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from rest_framework.exceptions import ValidationError
 
 from eventstore.failures import is_passing
-from eventstore.rest.cursors import decode_cursor, page_of
+from eventstore.rest.cursors import decode_cursor, name_of_list, page_of
 from eventstore.rest.requests import MAX_VERSION
 from views_readmodel.pages.failures import unavailable
 
@@ -102,13 +102,15 @@ def listed(
 
     `rows(after, limit)` reads. Raises Http404 for a cursor that no list of ours made.
     """
+    query = request.GET.copy()
+    cursor = query.pop("cursor", [None])[-1]
+    list_name = name_of_list(request.path, dict(query.lists()))
     try:
-        after = decode_cursor(request.GET.get("cursor"), key_type)
+        after = decode_cursor(cursor, key_type, list_name=list_name)
     except ValidationError as error:
         raise Http404 from error
-    shown, cursor = page_of(rows(after, PAGE_ROWS + 1), limit=PAGE_ROWS, key=key)
+    shown, cursor = page_of(rows(after, PAGE_ROWS + 1), limit=PAGE_ROWS, key=key, list_name=list_name)
     if cursor is None:
         return shown, ""
-    query = request.GET.copy()
     query["cursor"] = cursor
     return shown, f"{request.path}?{query.urlencode()}"
