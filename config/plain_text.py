@@ -1,7 +1,7 @@
 """What is not UTF-8 is refused before anything reads it: no second reading of the same bytes gets past a check.
 
 Django would decode a query and a form by whatever charset the request names, also one that is no encoding of text, and
-would read broken UTF-8 as something that nobody has sent. Settings name the middleware.
+would read broken UTF-8 as something that nobody has sent. Settings name the middleware, `config.urls` the answer.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 
-from views_readmodel.pages.failures import not_understood, other_charset
+from eventstore.rest.problems import problem_response
+from views_readmodel.pages import failures
 
 _UTF_8: Final = frozenset({"utf-8", "utf8"})
+_API: Final = "/api/"
+_CODES: Final = {400: "validation_error", 413: "request_too_large", 415: "unsupported_media_type"}
 
 
 def plain_text_middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -24,12 +28,24 @@ def plain_text_middleware(get_response: Callable[[HttpRequest], HttpResponse]) -
         charset = (request.content_params or {}).get("charset", "utf-8")
         request.encoding = "utf-8"  # whatever was named
         if charset.strip().lower() not in _UTF_8:
-            return other_charset(request)
+            return _refused(request, 415)
         if not _is_utf_8(request.META.get("QUERY_STRING", "")):
-            return not_understood(request)
+            return _refused(request, 400)
         return get_response(request)
 
     return answer
+
+
+def not_understood(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """What Django itself cannot read, such as an unknown `Host`: 400, or 413 when there is too much of it."""
+    return _refused(request, 413 if isinstance(exception, RequestDataTooBig) else 400)
+
+
+def _refused(request: HttpRequest, status: int) -> HttpResponse:
+    """For programs as a problem, for people as a page."""
+    if request.path.startswith(_API):
+        return problem_response(request, code=_CODES[status])
+    return failures.not_understood(request, status=status)
 
 
 def _is_utf_8(query: str) -> bool:

@@ -12,13 +12,13 @@ urlpatterns = [
     path("health/ready", health.ready, name="health-ready"),
     path("metrics", metrics.metrics, name="metrics"),
     path("api/v1/", include("config.api")),
-    re_path(r"^api(/.*)?$", unknown_address),
+    re_path(r"^api(/(?s:.*))?\Z", unknown_address),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("", include("views_readmodel.pages.urls")),
 ]
 
-handler400 = "views_readmodel.pages.failures.not_understood"
+handler400 = "config.plain_text.not_understood"
 handler403 = "views_readmodel.pages.failures.forbidden"
 handler404 = "views_readmodel.pages.failures.not_found"
 handler500 = "views_readmodel.pages.failures.broken"

@@ -137,6 +137,8 @@ class EdgeSchema(AutoSchema):
 
     def _get_response_bodies(self, direction: Direction = "response") -> _Schema:
         bodies: _Schema = super()._get_response_bodies(direction)
+        if IF_NONE_MATCH in self.get_override_parameters():
+            bodies["304"] = {"description": "It is what you have."}
         problem = self.resolve_serializer(Problem, direction).ref  # type: ignore[arg-type]
         for body in bodies.values():
             body["description"] = body["description"] or self.get_summary()

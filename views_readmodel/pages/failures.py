@@ -1,44 +1,25 @@
 """The pages for when there is no page: not understood, not permitted, not found, too often, broken, away.
 
 Invariant: they ask no database and need no script, for that may be what is broken; each says what to do next.
-Programs get problem+json, here too when they never came as far as the API. Django calls these by the names in
-`config.urls`.
+Programs that came by the API get their problem+json from there. Django calls these by the names in `config.urls`.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.views.decorators.csrf import requires_csrf_token
 
 from eventstore.rest.correlation import correlation_id_of
-from eventstore.rest.problems import problem_response
 
 RETRY_SECONDS: Final = 5
-_OF_PROGRAMS: Final = "/api/"
-_CODES: Final = {
-    400: "validation_error",
-    403: "forbidden",
-    404: "not_found",
-    413: "request_too_large",
-    415: "unsupported_media_type",
-    429: "rate_limited",
-    500: "internal_error",
-    503: "unavailable",
-}
 
 
-def not_understood(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """400: the request itself is wrong, whatever it asks for; 413 when there is just too much of it."""
-    return _failure(request, 413 if isinstance(exception, RequestDataTooBig) else 400, template="errors/400.html")
-
-
-def other_charset(request: HttpRequest) -> HttpResponse:
-    """415: what was sent is not UTF-8."""
-    return _failure(request, 415, template="errors/400.html")
+def not_understood(request: HttpRequest, exception: Exception | None = None, *, status: int = 400) -> HttpResponse:  # noqa: ARG001 - Django gives it by name
+    """400, 413 or 415: the request itself is wrong, whatever it asks for."""
+    return _failure(request, status, template="errors/400.html")
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001 - Django gives it by name
@@ -78,8 +59,6 @@ def unavailable(request: HttpRequest) -> HttpResponse:
 
 
 def _failure(request: HttpRequest, status: int, *, template: str = "", **context: Any) -> HttpResponse:
-    if request.path.startswith(_OF_PROGRAMS):
-        return problem_response(request, code=_CODES[status])
     # Without a request: no context processor may run, for each could need what is broken.
     context |= {"correlation_id": correlation_id_of(request), "theme": request.COOKIES.get("theme", "")}
     return HttpResponse(render_to_string(template or f"errors/{status}.html", context), status=status)
