@@ -12,39 +12,41 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from kombu.entity import Queue
 
 from config.embedded import home as embedded
 from config.embedded.credentials import CredentialsUnreadable, new_sealing_key, read_credentials
-from config.logs import logging_settings
+from config.environment import HIGHEST_PORT, Environment
+from config.logs import LOG_FORMATS, LOG_LEVELS, logging_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
+env = Environment()
 env.read_env(str(BASE_DIR / ".env"))
 
 # --- What this process is part of ---------------------------------------------------------------------------
 
-DEBUG = env.bool("DEBUG", default=False)
-PORT = env.int("PORT", default=8000)
+DEBUG = env.flag("DEBUG", default=False)
+PORT = env.whole("PORT", default=8000, most=HIGHEST_PORT)
 # Where people reach Daybook. An https address turns on everything that assumes TLS in front.
-PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://127.0.0.1:{PORT}").rstrip("/")
+PUBLIC_URL = env.origin("PUBLIC_URL", default=f"http://127.0.0.1:{PORT}")
 HTTPS = urlsplit(PUBLIC_URL).scheme == "https"
 # The bank's own time zone: what "today" means on a day sheet. Inside, all times are UTC.
-BANK_TIME_ZONE = env.str("BANK_TIME_ZONE", default="Europe/Berlin")
+BANK_TIME_ZONE = env.zone("BANK_TIME_ZONE", default="Europe/Berlin")
 
 # How many processes `manage.py up` runs.
-WEB_PROCESSES = env.int("WEB_PROCESSES", default=1)
-WEB_THREADS = env.int("WEB_THREADS", default=16)  # per process, each with a database connection of its own
-WORKER_PROCESSES = env.int("WORKER_PROCESSES", default=2)
+WEB_PROCESSES = env.whole("WEB_PROCESSES", default=1)
+WEB_THREADS = env.whole("WEB_THREADS", default=16)  # per process, each with a database connection of its own
+WORKER_PROCESSES = env.whole("WORKER_PROCESSES", default=2)
 WORKER_QUEUES = ("eventstore",)
 
-DAYBOOK_DATA_DIR = Path(env.str("DAYBOOK_DATA_DIR", default=str(BASE_DIR / ".daybook")))
+DAYBOOK_DATA_DIR = env.folder("DAYBOOK_DATA_DIR", default=BASE_DIR / ".daybook")
 DAYBOOK_HOME = embedded.find_home(data_dir=DAYBOOK_DATA_DIR)
-DAYBOOK_EMBEDDED_POSTGRES = not env.str("DATABASE_URL", default="")
-DAYBOOK_EMBEDDED_REDIS = not env.str("REDIS_URL", default="")
+_own_database_url = env.postgres_url("DATABASE_URL")
+_own_redis_url = env.redis_url("REDIS_URL")
+DAYBOOK_EMBEDDED_POSTGRES = not _own_database_url
+DAYBOOK_EMBEDDED_REDIS = not _own_redis_url
 try:
     _credentials = read_credentials(path=DAYBOOK_HOME.credentials_file)
 except CredentialsUnreadable as error:
@@ -73,7 +75,7 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[urlsplit(PUBLIC_URL).hostname
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
 # How many proxies of ours stand in front, each of which appends to X-Forwarded-For. With none the header is the
 # client's own invention, and not read.
-PROXIES = env.int("PROXIES", default=0)
+PROXIES = env.whole("PROXIES", default=0, least=0)
 
 # --- Applications -------------------------------------------------------------------------------------------
 
@@ -148,18 +150,26 @@ TEMPLATES: list[dict[str, Any]] = [
 # --- The database: the app role runs, the owner role migrates -----------------------------------------------
 
 
+# A server that is gone, or that nothing reaches any more, is given up within half a minute, not after the system's
+# quarter of an hour, and in no time where it refuses. An address may say otherwise (…/daybook?keepalives_idle=60).
+NETWORK_PATIENCE = {
+    "connect_timeout": 5,  # seconds
+    "keepalives_idle": 10,  # seconds of silence before the first probe
+    "keepalives_interval": 5,  # seconds
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,  # milliseconds that what was sent may go unacknowledged
+}
+
+
 def _database(url: str) -> dict[str, Any]:
     """A DATABASES entry from an address; a socket folder (`?host=/folder`) stands where Django looks for it."""
     entry = dict(env.db_url_config(url))
-    options = entry.setdefault("OPTIONS", {})
+    options = entry["OPTIONS"] = {**NETWORK_PATIENCE, **entry.get("OPTIONS", {})}
     entry["HOST"] = options.pop("host", "") or entry["HOST"]
-    if entry["ENGINE"] != "django.db.backends.postgresql":
-        raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL server: postgresql://user:password@host/name")
-    options.setdefault("connect_timeout", 5)  # seconds
     return entry | {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
 
 
-_app_url = env.str("DATABASE_URL", default="") or DAYBOOK_HOME.database_url(
+_app_url = _own_database_url or DAYBOOK_HOME.database_url(
     user=embedded.APP_ROLE, password=_credentials.app_password if _credentials else "none-yet"
 )
 if DAYBOOK_EMBEDDED_POSTGRES:
@@ -167,7 +177,7 @@ if DAYBOOK_EMBEDDED_POSTGRES:
         user=embedded.OWNER_ROLE, password=_credentials.owner_password if _credentials else "none-yet"
     )
 else:
-    _owner_url = env.str("DATABASE_OWNER_URL", default="") or _app_url
+    _owner_url = env.postgres_url("DATABASE_OWNER_URL") or _app_url
 
 DATABASES = {"default": _database(_app_url)}
 DATABASE_APP_ROLE = DATABASES["default"]["USER"]
@@ -177,7 +187,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Redis: cache, marks and wake-ups; nothing in it is the only copy ---------------------------------------
 
-REDIS_URL = env.str("REDIS_URL", default="") or DAYBOOK_HOME.redis_url(
+REDIS_URL = _own_redis_url or DAYBOOK_HOME.redis_url(
     password=_credentials.redis_password if _credentials else "none-yet"
 )
 CACHES: dict[str, dict[str, Any]] = {
@@ -217,7 +227,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 # What a stopping worker may take to finish; with REMAP_SIGTERM=SIGQUIT in its environment.
-CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = env.float("WORKER_SOFT_SHUTDOWN_SECONDS", default=10.0)
+CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = env.seconds("WORKER_SOFT_SHUTDOWN_SECONDS", default=10.0)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_TIMEZONE = "UTC"
@@ -243,7 +253,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
 # --- The event store ----------------------------------------------------------------------------------------
 
 # They wrap the keys that personal fields are sealed with; the first wraps, all unwrap. Losing them loses the fields.
-_sealing_keys = env.list("SEALING_KEYS", default=[])
+_sealing_keys = env.sealing_keys("SEALING_KEYS")
 if not _sealing_keys and DAYBOOK_EMBEDDED_POSTGRES and _credentials:
     _sealing_keys = [_credentials.sealing_key]
 elif not _sealing_keys and DAYBOOK_EMBEDDED_POSTGRES:
@@ -274,8 +284,8 @@ AUTH_USER_MODEL = "staff.StaffMember"
 LOGIN_URL = "log-in"
 # A session ends when nobody works in it, with the closing of the browser (counters are shared), and at the latest when
 # a log-in by API would.
-SESSION_COOKIE_AGE = env.int("SESSION_IDLE_MINUTES", default=30) * 60
-SESSION_LONGEST_SECONDS = env.int("TOKEN_HOURS", default=10) * 3600
+SESSION_COOKIE_AGE = env.whole("SESSION_IDLE_MINUTES", default=30) * 60
+SESSION_LONGEST_SECONDS = env.whole("TOKEN_HOURS", default=10) * 3600
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 CSRF_FAILURE_VIEW = "views_readmodel.pages.failures.form_expired"
 AUTHENTICATION_BACKENDS = [
@@ -283,10 +293,10 @@ AUTHENTICATION_BACKENDS = [
     "config.staff.authentication.RoleBackend",
 ]
 # Lock-outs: config/staff/lockout.py says what each limit counts.
-LOCK_OUT_MINUTES = env.int("LOCK_OUT_MINUTES", default=15)
-LOCK_OUT_FAILURES = env.int("LOCK_OUT_FAILURES", default=5)
-LOCK_OUT_FAILURES_OF_ACCOUNT = env.int("LOCK_OUT_FAILURES_OF_ACCOUNT", default=20)
-LOCK_OUT_FAILURES_OF_ADDRESS = env.int("LOCK_OUT_FAILURES_OF_ADDRESS", default=50)
+LOCK_OUT_MINUTES = env.whole("LOCK_OUT_MINUTES", default=15)
+LOCK_OUT_FAILURES = env.whole("LOCK_OUT_FAILURES", default=5)
+LOCK_OUT_FAILURES_OF_ACCOUNT = env.whole("LOCK_OUT_FAILURES_OF_ACCOUNT", default=20)
+LOCK_OUT_FAILURES_OF_ADDRESS = env.whole("LOCK_OUT_FAILURES_OF_ADDRESS", default=50)
 AXES_HANDLER = "config.staff.lockout.LockOut"
 AXES_LOCKOUT_PARAMETERS = ["username", "ip_address"]
 AXES_LOCKOUT_CALLABLE = "config.staff.lockout.refusal"
@@ -295,16 +305,16 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 # Requests a minute, all of which may come at once; 0 for no limit. A program does in bulk what people do by hand.
 RATE_LIMITS = {
-    "person_reads": env.int("RATE_LIMIT_PERSON_READS", default=1_200),
-    "person_writes": env.int("RATE_LIMIT_PERSON_WRITES", default=300),
-    "program_reads": env.int("RATE_LIMIT_PROGRAM_READS", default=60_000),
-    "program_writes": env.int("RATE_LIMIT_PROGRAM_WRITES", default=60_000),
+    "person_reads": env.whole("RATE_LIMIT_PERSON_READS", default=1_200, least=0),
+    "person_writes": env.whole("RATE_LIMIT_PERSON_WRITES", default=300, least=0),
+    "program_reads": env.whole("RATE_LIMIT_PROGRAM_READS", default=60_000, least=0),
+    "program_writes": env.whole("RATE_LIMIT_PROGRAM_WRITES", default=60_000, least=0),
     # By address, for there is nobody else to count by.
-    "anonymous": env.int("RATE_LIMIT_ANONYMOUS", default=600),
-    "log_ins": env.int("RATE_LIMIT_LOG_INS", default=60),
-    "refused_tokens": env.int("RATE_LIMIT_REFUSED_TOKENS", default=60),
+    "anonymous": env.whole("RATE_LIMIT_ANONYMOUS", default=600, least=0),
+    "log_ins": env.whole("RATE_LIMIT_LOG_INS", default=60, least=0),
+    "refused_tokens": env.whole("RATE_LIMIT_REFUSED_TOKENS", default=60, least=0),
 }
-API_KEY_TTL = timedelta(days=env.int("API_KEY_DAYS", default=365))
+API_KEY_TTL = timedelta(days=env.whole("API_KEY_DAYS", default=365, most=36_500))
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
@@ -341,7 +351,7 @@ DRF_STANDARDIZED_ERRORS: dict[str, Any] = {
 PROBLEM_TYPE_PREFIX = "urn:daybook:problem:"
 REST_KNOX: dict[str, Any] = {
     "AUTH_HEADER_PREFIX": "Bearer",
-    "TOKEN_TTL": timedelta(hours=env.int("TOKEN_HOURS", default=10)),
+    "TOKEN_TTL": timedelta(hours=env.whole("TOKEN_HOURS", default=10)),
     "TOKEN_LIMIT_PER_USER": None,
     "AUTO_REFRESH": False,
 }
@@ -407,5 +417,6 @@ LOGGING_CONFIG = "logging.config.dictConfig"
 # A 503 asks to come back; what nobody expected is logged as an error with its traceback, where it was raised.
 DJANGO_STRUCTLOG_STATUS_5XX_LOG_LEVEL = logging.WARNING
 LOGGING = logging_settings(
-    format_name=env.str("LOG_FORMAT", default="console"), level=env.str("LOG_LEVEL", default="INFO")
+    format_name=env.one_of("LOG_FORMAT", default="console", choices=LOG_FORMATS),
+    level=env.one_of("LOG_LEVEL", default="INFO", choices=LOG_LEVELS),
 )

@@ -19,6 +19,7 @@ from config.embedded.home import IDENTITY_FILE
 MARK_VARIABLE = "DAYBOOK_SUPERVISED"
 STOP_LEFTOVERS_SECONDS = 6.0
 KILL_LEFTOVERS_SECONDS = 2.0
+LOCK_FILE = "lock"
 
 
 class FolderInUse(Exception):
@@ -41,8 +42,18 @@ def make_data_dir(*, data_dir: Path) -> None:
     if not os.access(data_dir, os.W_OK | os.X_OK):
         raise FolderUnusable(f"The data folder {data_dir} is not yours to write; set DAYBOOK_DATA_DIR to another")
     identity = data_dir / IDENTITY_FILE
-    if not identity.exists():
-        identity.write_text(f"{uuid.uuid4()}\n", encoding="ascii")
+    try:
+        if not identity.exists():
+            identity.write_text(f"{uuid.uuid4()}\n", encoding="ascii")
+    except OSError as error:  # root may write everywhere, and yet not there
+        raise FolderUnusable(
+            f"The data folder {data_dir} cannot be written to ({error.strerror}); set DAYBOOK_DATA_DIR to another"
+        ) from error
+
+
+def was_used(*, data_dir: Path) -> bool:
+    """Whether Daybook has run on the folder, so that another may be running, or have left something behind."""
+    return (data_dir / LOCK_FILE).exists()
 
 
 @contextmanager
@@ -52,7 +63,7 @@ def hold_folder(*, data_dir: Path) -> Iterator[None]:
     Raises FolderInUse when another process holds it.
     """
     try:
-        descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except PermissionError as error:
         raise FolderUnusable(f"{data_dir} belongs to another user; run Daybook as that user") from error
     with os.fdopen(descriptor, "r+", encoding="ascii") as file:

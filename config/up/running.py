@@ -7,7 +7,6 @@ Imported by the `up` command.
 import http.client
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -19,6 +18,7 @@ from config.embedded import binaries, postgres, redis
 from config.embedded.credentials import Credentials, CredentialsUnreadable, load_or_create_credentials
 from config.embedded.home import Home, find_home
 from config.up import plan
+from config.up.checks import PortTaken, ServerAway, check_surroundings
 from config.up.folder import (
     FolderInUse,
     FolderUnusable,
@@ -27,6 +27,7 @@ from config.up.folder import (
     make_data_dir,
     mark,
     stop_leftovers,
+    was_used,
 )
 from config.up.output import Terminal
 from config.up.supervisor import Supervisor
@@ -51,11 +52,13 @@ def run(*, demo: bool) -> None:
     data_dir: Path = settings.DAYBOOK_DATA_DIR.absolute()
     terminal = Terminal()
     try:
+        if not was_used(data_dir=data_dir):  # a start that is refused leaves a new folder as it was
+            check_surroundings()
         make_data_dir(data_dir=data_dir)
         with hold_folder(data_dir=data_dir):
             if stopped := stop_leftovers(data_dir=data_dir):
                 terminal.line("up", f"stopped {len(stopped)} processes that an earlier run left behind")
-            _check_port(port=settings.PORT)
+            check_surroundings()
             supervisor = Supervisor(terminal=terminal, cwd=settings.BASE_DIR)
             with _signals_go_to(supervisor):
                 try:
@@ -66,8 +69,12 @@ def run(*, demo: bool) -> None:
                     terminal.line("up", "stopped")
     except (FolderInUse, FolderUnusable, CredentialsUnreadable, binaries.BinariesMissing) as error:
         raise CannotStart(str(error)) from error
+    except (PortTaken, ServerAway) as error:
+        raise CannotStart(str(error)) from error
     except (postgres.PostgresUnusable, redis.RedisUnusable) as error:
         raise CannotStart(str(error)) from error
+    except OSError as error:  # a full disk, say, or a folder that became read-only
+        raise CannotStart(f"Daybook cannot start: {error}") from error
 
 
 def _serve(*, supervisor: Supervisor, terminal: Terminal, data_dir: Path, demo: bool) -> None:
@@ -176,17 +183,6 @@ def _options(*, data_dir: Path) -> plan.Options:
         queues=settings.WORKER_QUEUES,
         environment=environment,
     )
-
-
-def _check_port(*, port: int) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the web server does: a closed port is free
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise CannotStart(
-                f"Port {port} is taken ({error.strerror}); stop who uses it, or choose another with PORT={port + 1}"
-            ) from error
 
 
 def _readiness(*, port: int) -> str:

@@ -4,7 +4,7 @@ import pytest
 from django.apps import apps
 from django.core.management import call_command
 
-from config.database_roles import APPEND_ONLY_TABLES
+from config.database_roles import APPEND_ONLY_TABLES, RIGHTS
 
 # History: rows are added, never changed; triggers and missing rights see to it.
 APPEND_ONLY = {"eventstore.Event", "eventstore.LogEntry", "eventstore.Operation", "eventstore.Seal"}
@@ -62,6 +62,12 @@ def test_no_model_has_two_places() -> None:
 
 def test_the_database_guards_exactly_the_append_only_models() -> None:
     assert {_models()[label] for label in APPEND_ONLY} == set(APPEND_ONLY_TABLES)
+
+
+def test_the_app_role_s_rights_are_listed_for_exactly_the_tables_that_there_are() -> None:
+    made_by_migrations = [model for model in apps.get_models(include_auto_created=True) if model._meta.managed]
+    tables = {model._meta.db_table for model in made_by_migrations if model._meta.app_label != "views_readmodel"}
+    assert set(RIGHTS) == tables | {"django_migrations"}
 
 
 @pytest.mark.django_db

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from config.environment import Environment
+
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCTION = {
     "DATABASE_URL": "postgresql://daybook_app:secret@db.example/daybook",
@@ -15,6 +17,13 @@ PRODUCTION = {
     "SECRET_KEY": "Jm0hqkYt7X2r9bPzLw4sVc8nEo1uGd5aKf6iTj3xMv_RQyWHBNUSIDZO-lpgeACF",
     "SEALING_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
     "PUBLIC_URL": "https://bank.example",
+}
+
+
+# How the settings read a variable.
+READERS = {
+    *(name for name, reader in vars(Environment).items() if callable(reader) and not name.startswith("_")),
+    *("str", "int", "bool", "float", "list"),
 }
 
 
@@ -50,7 +59,61 @@ def test_a_missing_secret_stops_the_start_with_one_line_that_names_it(missing: s
 def test_a_database_that_is_not_postgres_is_refused() -> None:
     found = _manage("check", environment={**PRODUCTION, "DATABASE_URL": "sqlite:////tmp/bank.db"})
     assert found.returncode == 1
-    assert "DATABASE_URL must name a PostgreSQL server" in found.stderr
+    assert "DATABASE_URL must name a database on a PostgreSQL server" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        *(("PORT", value) for value in ("abc", "70000", "0", "-1", "8_000", "٨٠٠٠", "80.0")),
+        *(("DATABASE_URL", value) for value in ("nonsense", "postgresql://", "postgresql://host", "mysql://host/name")),
+        *(("DATABASE_URL", value) for value in ("postgresql://u:p@host:abc/name", "postgresql://u:p@[::1/name")),
+        ("DATABASE_OWNER_URL", "nonsense"),
+        *(("REDIS_URL", value) for value in ("nonsense", "http://host", "redis://host:abc/0", "unix:///x?db=first")),
+        *(("PUBLIC_URL", value) for value in ("bank.example", "ftp://bank.example", "https://", "https://host/path")),
+        *((name, value) for name in ("WEB_PROCESSES", "WEB_THREADS", "WORKER_PROCESSES") for value in ("0", "two")),
+        *((name, value) for name in ("TOKEN_HOURS", "API_KEY_DAYS") for value in ("0", "-1", "1.5", "9" * 20)),
+        *(("WORKER_SOFT_SHUTDOWN_SECONDS", value) for value in ("-1", "soon", "nan", "inf")),
+        *(("SEALING_KEYS", value) for value in ("short", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=,short")),
+        ("BANK_TIME_ZONE", "Europe/Atlantis"),
+        ("BANK_TIME_ZONE", "../../etc/passwd"),
+        ("DEBUG", "perhaps"),
+        ("LOG_FORMAT", "xml"),
+        ("LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_stops_the_start_with_one_line_that_names_the_variable(
+    variable: str, value: str
+) -> None:
+    found = _manage("check", environment={**PRODUCTION, variable: value})
+    assert found.returncode == 1
+    assert found.stdout == ""
+    (line,) = found.stderr.strip().splitlines()
+    assert line.startswith(f"Daybook cannot start: {variable}")
+
+
+def test_a_secret_that_is_wrong_is_not_repeated() -> None:
+    for variable, value in (("SEALING_KEYS", "hush"), ("DATABASE_URL", "postgresql://u:hush@host:abc/name")):
+        assert "hush" not in _manage("check", environment={**PRODUCTION, variable: value}).stderr
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    empty = dict.fromkeys(("PORT", "DEBUG", "LOG_LEVEL", "BANK_TIME_ZONE", "TOKEN_HOURS", "DAYBOOK_DATA_DIR"), "")
+    found = _manage("check", environment={**PRODUCTION, **empty})
+    assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [("file", "must name a folder"), ("file/deeper", "Not a directory"), ("x" * 300, "File name too long")],
+)
+def test_a_data_folder_that_cannot_be_one_is_told_in_one_line(tmp_path: Path, place: str, why: str) -> None:
+    (tmp_path / "file").write_text("something else")
+    found = _manage("check", environment={"DAYBOOK_DATA_DIR": str(tmp_path / place)})
+    assert found.returncode == 1
+    (line,) = found.stderr.strip().splitlines()
+    assert line.startswith("Daybook cannot start: DAYBOOK_DATA_DIR")
+    assert why in line
 
 
 def test_a_command_without_the_embedded_servers_says_how_to_start_them(tmp_path: Path) -> None:
@@ -67,9 +130,5 @@ def test_reading_the_settings_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_the_example_lists_every_variable_that_the_settings_read() -> None:
     settings = (ROOT / "config" / "settings.py").read_text(encoding="utf-8")
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
-    read = {
-        part.partition('"')[0]
-        for kind in ("str", "int", "bool", "float", "list")
-        for part in settings.split(f'env.{kind}("')[1:]
-    }
+    read = {part.partition('"')[0] for kind in READERS for part in settings.split(f'env.{kind}("')[1:]}
     assert {name for name in read if f"#{name}=" not in example} == set()

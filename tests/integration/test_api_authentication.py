@@ -11,7 +11,7 @@ from django.conf import settings
 from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 from django.utils import timezone
 from knox.models import AuthToken
 from rest_framework.test import APIClient
@@ -85,9 +85,7 @@ def test_it_refuses_what_is_no_token(anybody: APIClient, token: str) -> None:
 
 
 def test_it_refuses_a_token_that_has_expired(anybody: APIClient) -> None:
-    instance, token = AuthToken.objects.create(member_of(Role.TELLER))
-    instance.expiry = timezone.now() - timedelta(seconds=1)
-    instance.save()
+    _, token = AuthToken.objects.create(member_of(Role.TELLER), expiry=-timedelta(seconds=1))
     problem(anybody.get(f"{API}/accounts", HTTP_AUTHORIZATION=f"Bearer {token}"), 401, "unauthenticated")
     # … and that keeps nobody from getting a new one.
     anybody.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
@@ -181,7 +179,8 @@ def test_the_command_gives_a_program_no_second_key_unless_it_replaces_the_first(
     second, _ = _create_key(name, replace=True)
     assert (_status_with(anybody, first), _status_with(anybody, second)) == (401, 200)
     assert StaffMember.objects.filter(username=name).count() == 1
-    AuthToken.objects.filter(user__username=name).update(expiry=timezone.now())
+    with override_settings(API_KEY_TTL=-timedelta(seconds=1)):
+        _create_key(name, replace=True)
     third, _ = _create_key(name)  # what has expired is in nobody's way
     assert _status_with(anybody, third) == 200
 

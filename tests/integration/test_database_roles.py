@@ -1,10 +1,13 @@
 """The app role runs the bank and cannot rewrite its history."""
 
+import psycopg
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.utils import ProgrammingError
 
-from config.database_roles import APPEND_ONLY_TABLES
+from config.database_roles import APPEND_ONLY_TABLES, RIGHTS
+from tests.conftest import Database
 
 
 @pytest.mark.django_db
@@ -14,16 +17,73 @@ def test_it_is_the_app_role_that_tests_talk_as() -> None:
         assert cursor.fetchone() == ("daybook_app",)
 
 
+# Every table of the migrations' schema, and which of the rights the role that asks has on it.
+HELD = """
+    SELECT relname, array_remove(array_agg(
+        CASE WHEN has_table_privilege(c.oid, name) THEN name END ORDER BY name), NULL)
+    FROM pg_class c, unnest(%s::text[]) AS name
+    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm') GROUP BY relname
+"""
+EVERY_RIGHT = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+
+# The same for sequences: to take a number is USAGE, to set one back is UPDATE.
+HELD_ON_SEQUENCES = """
+    SELECT relname, array_remove(array_agg(
+        CASE WHEN has_sequence_privilege(c.oid, name) THEN name END ORDER BY name), NULL)
+    FROM pg_class c, unnest(ARRAY['SELECT', 'UPDATE', 'USAGE']) AS name
+    WHERE relnamespace = 'public'::regnamespace AND relkind = 'S' GROUP BY relname
+"""
+
+
 @pytest.mark.django_db
-@pytest.mark.parametrize("table", APPEND_ONLY_TABLES)
-@pytest.mark.parametrize(
-    ("right", "is_granted"),
-    [("SELECT", True), ("INSERT", True), ("UPDATE", False), ("DELETE", False), ("TRUNCATE", False)],
-)
-def test_it_has_the_rights_on_history_that_it_needs_and_no_more(table: str, right: str, is_granted: bool) -> None:
+def test_it_has_on_each_table_exactly_the_rights_that_are_listed() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT has_table_privilege(%s, %s)", [table, right])
-        assert cursor.fetchone() == (is_granted,)
+        cursor.execute(HELD, [list(EVERY_RIGHT)])
+        held = {table: set(rights) for table, rights in cursor.fetchall()}
+    assert held == {table: set(rights.split(", ")) for table, rights in RIGHTS.items()}
+
+
+@pytest.mark.django_db
+def test_it_takes_numbers_and_sets_none_back() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(HELD_ON_SEQUENCES)
+        held = {sequence: rights for sequence, rights in cursor.fetchall() if rights}
+    assert held == {"accounts_account_number": ["USAGE"]}
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY_TABLES)
+def test_it_reads_history_and_adds_to_it_alone(table: str) -> None:
+    assert RIGHTS[table] == "SELECT, INSERT"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE eventstore_idempotency_record SET answer = '{}'",
+        "UPDATE eventstore_outbox SET stream_bucket = 0",
+        "DELETE FROM eventstore_sequencer",
+        "DELETE FROM eventstore_subject_key",
+        "DELETE FROM django_admin_log",
+        "UPDATE auth_group SET name = name",
+        "INSERT INTO auth_group_permissions (group_id, permission_id) VALUES (1, 1)",
+        "SELECT setval('accounts_account_number', 1)",
+    ],
+)
+def test_it_is_refused_what_the_program_never_does(statement: str) -> None:
+    with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
+        connection.cursor().execute(statement)
+
+
+def test_a_right_that_was_granted_by_hand_is_taken_back_by_the_next_migration(fresh_database: Database) -> None:
+    with psycopg.connect(fresh_database.owner_url, autocommit=True) as owner:
+        owner.execute("GRANT ALL ON eventstore_event, auth_group TO daybook_app")
+    call_command("prepare_database", verbosity=0)
+    with connection.cursor() as cursor:
+        cursor.execute(HELD, [list(EVERY_RIGHT)])
+        held = dict(cursor.fetchall())
+    assert held["eventstore_event"] == ["INSERT", "SELECT"]
+    assert held["auth_group"] == ["SELECT"]
 
 
 @pytest.mark.django_db

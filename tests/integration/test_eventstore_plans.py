@@ -70,7 +70,8 @@ FROM eventstore_event WHERE version = 1;
 INSERT INTO eventstore_parked_event (parked_key_id, subscription, position, parked_at)
 SELECT id, 'follower', id, clock_timestamp() FROM eventstore_parked_key;
 INSERT INTO eventstore_subject_key (subject_id, wrapped_key)
-SELECT stream_id, '\\x00' FROM eventstore_event WHERE version = 1;
+SELECT stream_id, '\\x00'::bytea FROM eventstore_event WHERE version = 1
+UNION ALL SELECT gen_random_uuid(), '\\x00' FROM generate_series(1, 50000);
 INSERT INTO eventstore_idempotency_record (principal, key, fingerprint, answer)
 SELECT 'alice', id::text, '\\x00', '{}' FROM eventstore_event WHERE id <= 20000;
 INSERT INTO eventstore_seal (last_position, first_position, format, leaves, previous_hash, hash, sealed_at)

@@ -4,7 +4,6 @@ A block ```sh is run; where a block ```text follows it, that is what it must pri
 tests of `up`: the product that the test has started stands for `make run`.
 """
 
-import os
 import re
 import subprocess
 import sys
@@ -60,7 +59,7 @@ def _tell(daybook: Daybook) -> list[str]:
     found = subprocess.run(
         ["sh", "-eu", "-c", _script(_story(), port=daybook.port)],
         cwd=ROOT,
-        env={**os.environ, **daybook.environment},
+        env=daybook.environment,
         capture_output=True,
         text=True,
         timeout=STORY_SECONDS,

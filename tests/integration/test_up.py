@@ -15,7 +15,7 @@ import pytest
 
 from config.embedded import binaries
 from config.embedded.credentials import read_credentials
-from config.embedded.home import APP_ROLE, find_home
+from config.embedded.home import APP_ROLE, MAX_SOCKET_PATH_BYTES, find_home
 from config.processes import wait_until
 from tests.conftest import Database
 from tests.daybook_process import ROOT, STOP_SECONDS, Daybook, remove_folder, short_folder
@@ -188,6 +188,40 @@ def test_a_port_in_use_is_named_and_nothing_is_started(folder: Path) -> None:
             assert f"Port {daybook.port} is taken" in line
             assert f"PORT={daybook.port + 1}" in line
             assert daybook.family() == []
+            assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        ({"DATABASE_URL": "postgresql://app:guessed@127.0.0.1:1/daybook"}, "The database of DATABASE_URL"),
+        ({"REDIS_URL": "redis://127.0.0.1:1/0"}, "The Redis of REDIS_URL"),
+    ],
+)
+def test_a_server_that_does_not_answer_is_named_and_nothing_is_started(
+    folder: Path, empty_database: Database, broken: dict[str, str], why: str
+) -> None:
+    with Daybook(data_dir=folder, environment={**empty_database.environment, **broken}) as daybook:
+        assert daybook.wait_for_end() == 1
+        (line,) = daybook.lines
+        assert f"{why} does not answer: " in line
+        assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_in_one_line(folder: Path) -> None:
+    with Daybook(data_dir=Path("/proc/self/fdinfo")) as daybook:  # not even root may
+        assert daybook.wait_for_end() == 1
+        (line,) = daybook.lines
+        assert "The data folder /proc/self/fdinfo " in line
+
+
+def test_it_runs_in_a_folder_whose_path_is_too_long_for_a_socket(folder: Path) -> None:
+    deep = folder / "a-folder-with-quite-a-long-name" / "and-another-one-below-it-that-is-no-shorter" / "and-a-third"
+    with Daybook(data_dir=deep).ready() as daybook:
+        assert _is_ready(daybook)
+        assert len(os.fsencode(deep / "run" / ".s.PGSQL.5432.lock")) > MAX_SOCKET_PATH_BYTES
+        daybook.stop()
+        assert daybook.family() == []
 
 
 def test_data_without_its_credentials_is_told_in_one_line_and_left_alone(folder: Path) -> None:

@@ -5,7 +5,6 @@ import logging
 import logging.config
 
 import pytest
-from django.core.exceptions import ImproperlyConfigured
 
 from config.logs import FirstLineOnly, logging_settings
 
@@ -47,8 +46,3 @@ def test_it_cuts_what_beat_repeats_each_second_to_one_line() -> None:
     assert FirstLineOnly().filter(record)
     assert _format("console", record).count("\n") == 0
     assert "Message Error: refused" in record.getMessage()
-
-
-def test_it_refuses_a_format_that_it_does_not_know() -> None:
-    with pytest.raises(ImproperlyConfigured, match="LOG_FORMAT must be console or json, not 'xml'"):
-        logging_settings(format_name="xml", level="INFO")
