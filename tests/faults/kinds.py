@@ -324,7 +324,7 @@ class TwoSequencers(Fault):
             self.last()
             beside[0].send_signal(signal.SIGTERM)
             beside[1].kill()
-            output, errors = beside[0].communicate(timeout=30.0)
+            output, errors = beside[0].communicate(timeout=90.0)
             assert beside[0].returncode == 0, output + errors
         finally:
             for process in beside:
@@ -432,7 +432,7 @@ class UnknownEvent(Fault):
             temporary.rename(released)
         worker = self.product.worker()
         worker.send_signal(signal.SIGTERM)  # as a rolling upgrade ends the old version
-        worker.wait(60.0)
+        worker.wait(120.0)
 
     def _is_held_for(self, name: str) -> bool:
         statement = "SELECT FROM eventstore_checkpoint WHERE held_reason LIKE %s"

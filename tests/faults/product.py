@@ -33,6 +33,7 @@ from tests.faults.told import Model, Request, Told
 
 RETURN_SECONDS: Final = 90.0
 """How long a part that was killed may take to come back, on a busy machine."""
+START_SECONDS: Final = 120.0
 INSIDE: Final = ROOT / "tests" / "faults" / "inside"
 
 # A clock that can be told to go ahead. Named before the server's own in the search path of the app role, so that the
@@ -131,7 +132,7 @@ class Product:
         """Runs `up`, and waits until it is ready."""
         self.daybook = Daybook(data_dir=self.folder, port=self.port, environment=self._environment())
         self.daybook.__enter__()
-        self.daybook.wait_until_ready()
+        self.daybook.wait_for_line("Daybook is ready at", timeout_seconds=START_SECONDS)
 
     def kill_up(self) -> None:
         """SIGKILL to `up` alone; what it started is its next run's to find."""
