@@ -18,6 +18,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from bench.broker_away import broker_away
 from bench.databases import durable_servers
 from bench.latency import idle_latency
 from bench.measuring import Comparison
@@ -33,16 +34,20 @@ def main() -> int:
     """Parses, measures, tells."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and smaller runs: a first impression in a minute")
-    parser.add_argument("--only", choices=[*IN_PROCESS, "latency"], help="one of them alone")
+    parser.add_argument("--only", choices=[*IN_PROCESS, "latency", "broker-away"], help="one of them alone")
     options = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 160)
-    wanted = [part for part in (*IN_PROCESS, "latency") if options.only in (None, part)]
+    wanted = [part for part in (*IN_PROCESS, "latency", "broker-away") if options.only in (None, part)]
     results = _measure_in_process(
         [part for part in wanted if part in IN_PROCESS], quick=options.quick, say=console.print
     )
     if "latency" in wanted:
         console.print("measuring latency …")
         results += idle_latency(count=20 if options.quick else 100)
+    if "broker-away" in wanted:
+        console.print("measuring without Redis …")
+        outages = (5.0,) if options.quick else (5.0, 60.0)
+        results += broker_away(count=150 if options.quick else 500, outages_seconds=outages)
     console.print(_table(results))
     if options.only is None:
         RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(_report(results, quick=options.quick))) + b"\n")
