@@ -41,6 +41,10 @@ lint: install-dev ## Check formatting, lint, types and import rules
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
 
+.PHONY: audit
+audit: install-dev ## Ask PyPI whether anything that Daybook runs on has a known hole
+	$(RUN) -m pip_audit --requirement requirements.txt --require-hashes --disable-pip --strict
+
 .PHONY: format
 format: install-dev ## Format the code and mend what can be mended
 	$(RUN) -m ruff format .

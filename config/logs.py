@@ -1,16 +1,19 @@
 """How Daybook logs: one line per event with its context, for people (`console`) or machines (`json`).
 
 Invariant: logs of structlog and of the standard library leave through one formatter, so that every line has the
-request's context. Imported by settings alone.
+request's context; nothing from outside begins a line, or speaks to the terminal. Imported by settings alone.
 """
 
 import logging
-from typing import Any
+import re
+from io import StringIO
+from typing import Any, TextIO
 
 import structlog
 
 LOG_FORMATS = ("console", "json")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_QUOTED_BY_THE_DATABASE = re.compile(r"^(DETAIL|CONTEXT|LINE \d+):.*\n?(^ *\^ *$\n?)?", re.MULTILINE)
 QUIET_PATHS = ("GET /health/", "GET /static/")
 
 
@@ -74,9 +77,39 @@ def logging_settings(*, format_name: str, level: str) -> dict[str, Any]:
 
 def _renderers(format_name: str) -> list[Any]:
     if format_name == "json":
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        return [structlog.processors.format_exc_info, _hide_rows, structlog.processors.JSONRenderer()]
     # Plain tracebacks: the rich ones print local variables, and with them secrets and names of customers.
-    return [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
+    return [_visible, structlog.dev.ConsoleRenderer(colors=False, exception_formatter=_indented_traceback)]
+
+
+def _visible(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Shows what has no shape as what it is: a line break, or a word to the terminal, from outside forges no line."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable() and name not in ("exception", "stack"):
+            event[name] = _shown(value)
+    return event
+
+
+def _indented_traceback(stream: TextIO, exc_info: Any) -> None:
+    """A traceback in which no line, whatever the error says, looks like the beginning of a line of the log."""
+    written = StringIO()
+    structlog.dev.plain_traceback(written, exc_info)
+    stream.write("".join(f"\n  {_shown(line)}" for line in _without_rows(written.getvalue()).split("\n") if line))
+
+
+def _hide_rows(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if isinstance(event.get("exception"), str):
+        event["exception"] = _without_rows(event["exception"])
+    return event
+
+
+def _without_rows(text: str) -> str:
+    """A traceback without what the database quotes of statements and rows: a name may be in it."""
+    return _QUOTED_BY_THE_DATABASE.sub("", text)
+
+
+def _shown(text: str) -> str:
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def _drop_noise(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

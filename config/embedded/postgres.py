@@ -96,6 +96,9 @@ def server_command(*, home: Home, binaries: Binaries) -> list[str]:
         *("-k", str(home.socket_dir)),
         *("-c", "listen_addresses="),
         *("-c", "unix_socket_permissions=0700"),
+        # A statement that fails, and the row in its way, may hold somebody's name: its log tells neither.
+        *("-c", "log_min_error_statement=panic"),
+        *("-c", "log_error_verbosity=terse"),
     ]
 
 

@@ -51,7 +51,7 @@ class HasRequiredPermission(BasePermission):
         """Whether the caller may use the handler. Raises ImproperlyConfigured when the handler does not say."""
         method = request.method or ""
         if method.lower() not in view.http_method_names or getattr(view, method.lower(), None) is None:
-            # Then refused as a method, not as a person.
+            # Then refused as a method, not as a person; where nobody need sign in, to anybody.
             return not request.authenticators or bool(request.user and request.user.is_authenticated)
         permission = required_permission(view, method)
         if permission is None:

@@ -188,8 +188,8 @@ class DueKey(NamedTuple):
 
 
 def describe(error: BaseException) -> str:
-    """An error in a line, for an operator. Never holds an event's data."""
-    return f"{type(error).__name__}: {error}"[:_ERROR_LENGTH]
+    """An error in a line, for an operator. Its first line has nothing of what the database quotes of rows."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:_ERROR_LENGTH]
 
 
 def set_aside(

@@ -1,0 +1,116 @@
+"""Limits on how often anybody may ask."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from config.staff import limits
+from config.staff.roles import Role
+from eventstore.ids import new_id
+from tests.conftest import Database
+from tests.integration.counter import API, Counter, problem
+from tests.integration.pages.desk import Desk
+from tests.redis_server import RedisServer
+
+PATIENT_SECONDS = 3.0
+
+
+@pytest.fixture(autouse=True)
+def limited(committed_db: Database, settings: Settings) -> Iterator[Settings]:
+    """Everything at most three times a minute."""
+    settings.RATE_LIMITS = dict.fromkeys(settings.RATE_LIMITS, 3)
+    yield settings
+    limits._away.clear()
+
+
+def _counter(role: Role = Role.TELLER) -> Counter:
+    return Counter(role, name=f"{role.value}-{new_id()}")
+
+
+def test_reads_and_writes_are_counted_apart_and_by_principal() -> None:
+    counter = _counter()
+    for _ in range(3):
+        assert counter.get("accounts").status_code == 200
+        assert counter.post("customers", {"name": "Alice"}).status_code == 201
+    for refused in (counter.get("accounts"), counter.post("customers", {"name": "Alice"})):
+        problem(refused, 429, "rate_limited")
+        assert 1 <= int(refused.headers["Retry-After"]) <= 20
+    assert _counter().get("accounts").status_code == 200
+
+
+def test_a_refused_write_takes_no_effect_and_uses_up_no_key(limited: Settings) -> None:
+    counter = _counter()
+    for _ in range(3):
+        counter.post("customers", {"name": "Alice"})
+    problem(counter.post("customers", {"name": "Alice"}, key=(key := str(new_id()))), 429, "rate_limited")
+    limits._client(limited.REDIS_URL).flushdb()
+    answered = counter.post("customers", {"name": "Alice"}, key=key)
+    assert answered.status_code == 201
+    assert "Idempotent-Replayed" not in answered.headers
+
+
+def test_a_program_has_a_limit_of_its_own(limited: Settings) -> None:
+    limited.RATE_LIMITS = limited.RATE_LIMITS | {"program_reads": 5}
+    program = _counter(Role.SERVICE)
+    assert [program.get("accounts").status_code for _ in range(6)] == [200] * 5 + [429]
+
+
+def test_whoever_is_not_signed_in_is_counted_by_address() -> None:
+    assert [Client().get(f"{API}/schema").status_code for _ in range(4)] == [200] * 3 + [429]
+    assert Client(REMOTE_ADDR="192.0.2.1").get(f"{API}/schema").status_code == 200
+
+
+def test_who_guesses_tokens_is_told_to_wait() -> None:
+    guess = {"Authorization": f"Bearer {'0' * 64}"}
+    assert [Client().get(f"{API}/accounts", headers=guess).status_code for _ in range(4)] == [401] * 3 + [429]
+
+
+def test_log_ins_are_counted_by_address_on_pages_and_api() -> None:
+    fields = {"username": f"nobody-{new_id()}", "password": "wrong"}
+    assert [Client().post("/log-in", fields).status_code for _ in range(2)] == [200] * 2
+    assert Client().post(f"{API}/auth/login", fields, "application/json").status_code == 401
+    problem(Client().post(f"{API}/auth/login", fields, "application/json"), 429, "rate_limited")
+    page = Client().post("/log-in", fields)
+    assert page.status_code == 429
+    assert int(page.headers["Retry-After"]) >= 1
+    assert b"too many" in page.content
+
+
+def test_pages_are_counted_by_person(limited: Settings) -> None:
+    desk, other = Desk(Role.TELLER), Desk(Role.SUPERVISOR)
+    assert [desk.get("/accounts").status_code for _ in range(4)] == [200] * 3 + [429]
+    assert other.get("/accounts").status_code == 200
+    assert Client().get("/health/live").status_code == 200
+
+
+def test_a_share_comes_back_with_time(limited: Settings) -> None:
+    limited.RATE_LIMITS = limited.RATE_LIMITS | {"person_reads": 600}
+    who = str(new_id())
+    assert not any(limits.wait_seconds("person_reads", who) for _ in range(600))
+    waited = limits.wait_seconds("person_reads", who)
+    assert waited <= 1  # one every tenth of a second
+
+
+def test_nobody_is_limited_and_nobody_waits_while_redis_hangs(limited: Settings, tmp_path: Path) -> None:
+    redis = RedisServer(tmp_path)
+    try:
+        limited.REDIS_URL = redis.url
+        assert [limits.wait_seconds("person_reads", "x") > 0 for _ in range(4)] == [False] * 3 + [True]
+        redis.freeze()
+        began = time.monotonic()
+        assert not any(limits.wait_seconds("person_reads", "x") for _ in range(200))
+        assert time.monotonic() - began < PATIENT_SECONDS
+        redis.thaw()
+        deadline = time.monotonic() + 20
+        while limits._away.is_set() and time.monotonic() < deadline:
+            limits._away.wait(0.01)
+        assert limits.wait_seconds("person_reads", "x") > 0
+    finally:
+        redis.thaw()
+        redis.kill()
