@@ -54,13 +54,14 @@ transfers/new                                      GET     200  200  403  403  3
 transfers/new                                      POST    200  200  403  403  302  302
 transfers/review/<key>                             GET     303  303  403  403  302  302
 transfers/review/<key>                             POST    303  303  403  403  302  302
+metrics                                            GET     403  403  403  200  403  401
 health/live                                        GET     200  200  200  200  200  200
 health/ready                                       GET     200  200  200  200  200  200
 """
 
-API: Final = """
+API: Final = r"""
                                                            tell sup  aud  oper serv nobody
-^api(/.*)?$                                        *       404  404  404  404  404  404
+^api(/(?s:.*))?\Z                                 *       404  404  404  404  404  404
 api/v1/auth/login                                  POST    401  401  401  401  401  401
 api/v1/auth/login                                  *       405  405  405  405  405  405
 api/v1/auth/logout                                 POST    204  204  204  204  204  401
@@ -89,7 +90,7 @@ api/v1/docs                                        *       405  405  405  405  4
 
 # What a name in braces stands for.
 SETS: Final = {
-    "history": ("event", "operation"),
+    "history": ("event", "operation", "seal"),
     "state": ("idempotencyrecord", "outboxentry", "parkedkey", "sequencer", "snapshot", "subjectkey"),
     "records": ("idempotencyrecord", "parkedkey", "sequencer", "snapshot", "subjectkey"),
 }

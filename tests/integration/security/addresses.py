@@ -11,7 +11,7 @@ from django.urls import URLResolver, get_resolver
 
 PARAMETER: Final = re.compile(r"<(?:\w+:)?(\w+)>")
 _EXPRESSIONS: Final = {  # routes that are regular expressions, each with an address that it matches
-    "^api(/.*)?$": "api/nowhere",
+    r"^api(/(?s:.*))?\Z": "api/nowhere",
     "admin/(?P<url>.*)$": "admin/nowhere",
 }
 _APP_LIST: Final = re.compile(r"^admin/\^\(\?P<app_label>.*\)/\$$")
