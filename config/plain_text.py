@@ -26,7 +26,6 @@ def plain_text_middleware(get_response: Callable[[HttpRequest], HttpResponse]) -
 
     def answer(request: HttpRequest) -> HttpResponse:
         charset = (request.content_params or {}).get("charset", "utf-8")
-        request.encoding = "utf-8"  # whatever was named
         if charset.strip().lower() not in _UTF_8:
             return _refused(request, 415)
         if not _is_utf_8(request.META.get("QUERY_STRING", "")):

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -26,11 +27,23 @@ MOST_LINES: Final = 400
 """How many entries one printed statement takes, so that it is made in 200 ms; more are for a shorter span of dates."""
 
 
+_FIRST_DAY: Final = date(1900, 1, 1)
+_LAST_DAY: Final = date(2999, 12, 31)  # beyond them a day may have no beginning or no end in some time zone
+
+
+def _day(label: str) -> forms.DateField:
+    return forms.DateField(
+        label=label,
+        widget=forms.DateInput(attrs={"type": "date", "class": "input"}),
+        validators=[MinValueValidator(_FIRST_DAY), MaxValueValidator(_LAST_DAY)],
+    )
+
+
 class SpanForm(forms.Form):
     """The days that a statement is about, the first and the last included."""
 
-    first = forms.DateField(label="From", widget=forms.DateInput(attrs={"type": "date", "class": "input"}))
-    last = forms.DateField(label="To", widget=forms.DateInput(attrs={"type": "date", "class": "input"}))
+    first = _day("From")
+    last = _day("To")
 
     def clean(self) -> dict[str, Any]:
         """Refuses a span that ends before it begins."""

@@ -47,10 +47,20 @@ IN_PROGRESS: Final = (
 CHANGED_MEANWHILE: Final = "Somebody else is changing this at the same moment. Nothing was done; send it again."
 
 
+class KeyField(forms.UUIDField):
+    """The key of a form as the form was given it, and in no other spelling: drafts are found by it."""
+
+    def to_python(self, value: Any) -> Any:
+        """The key."""
+        if value and not isinstance(value, UUID) and parse_uuid(str(value)) is None:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+        return super().to_python(value)
+
+
 class CommandForm(forms.Form):
     """A form that becomes one command."""
 
-    key = forms.UUIDField(widget=forms.HiddenInput)
+    key = KeyField(widget=forms.HiddenInput)
     """Made when the form is shown, kept while it is corrected."""
 
     # Where a refusal belongs when it is about one field.

@@ -22,8 +22,9 @@ _SENT: Final = "sent"
 def keep(request: HttpRequest, written: QueryDict) -> UUID:
     """Keeps what was written down; answers with its key."""
     draft = {name: written.get(name, "") for name in FIELDS}
-    _put(request, draft["key"], draft)
-    return UUID(draft["key"])
+    key = UUID(draft["key"])
+    _put(request, str(key), draft)
+    return key
 
 
 def find(request: HttpRequest, key: UUID) -> QueryDict | None:

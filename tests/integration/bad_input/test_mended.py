@@ -1,0 +1,62 @@
+"""What bad input has broken, or got through, once: each by name."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from config.staff.roles import Role
+from tests.integration.bad_input.api import Bank
+from tests.integration.bad_input.written import nothing_is_written
+from tests.integration.counter import API, field_errors, problem
+from tests.integration.pages.desk import Desk
+
+
+@pytest.mark.parametrize("span", ["first=0001-01-01&last=0001-01-02", "first=9999-12-30&last=9999-12-31"])
+def test_a_statement_of_days_at_either_end_of_time_is_refused_beside_the_field(bank: Bank, span: str) -> None:
+    page = Desk(Role.TELLER).get(f"/accounts/{bank.payer}/statement?{span}")
+    assert page.status_code == 200
+    assert b"Ensure this value is" in page.content
+
+
+def test_a_key_of_a_form_in_another_spelling_is_refused(bank: Bank) -> None:
+    desk = Desk(Role.TELLER)
+    address = "/customers/register"
+    form = desk.form(address) | {"name": "Carol Cho"}
+    with nothing_is_written():
+        for key in (f" {form['key']}", form["key"].replace("-", ""), f"{{{form['key']}}}"):
+            assert b"damaged" in desk.send(address, form | {"key": key}).content
+
+
+def test_a_charset_that_decodes_no_text_breaks_no_request(bank: Bank) -> None:
+    for path in (f"{API}/accounts", "/log-in"):
+        answered = Client(raise_request_exception=False).generic("GET", path, b"x", "x/y; charset=base64")
+        assert answered.status_code == 415
+
+
+def test_a_wildcard_is_no_type_of_a_body(bank: Bank) -> None:
+    teller = bank.counters[Role.TELLER]
+    for wildcard in ("*/*", "application/*"):
+        problem(
+            teller.post_raw("customers", b'{"name": "Alice"}', content_type=wildcard), 415, "unsupported_media_type"
+        )
+
+
+def test_a_whole_number_is_written_in_one_way(bank: Bank) -> None:
+    for limit in ("1_0", "+5", " 5", "5.0", "\u0665", "\uff15", "05"):
+        assert field_errors(bank.counters[Role.TELLER].get("accounts", limit=limit)) == {"limit": "invalid"}
+
+
+def test_a_cursor_cannot_be_made_by_hand(bank: Bank) -> None:
+    made = "WyJhY2NvdW50cyIsWyIyMDI2LTAxLTAxVDAwOjAwOjAwWiIsIjAxOTkwMDAwLTAwMDAtNzAwMC04MDAwLTAwMDAwMDAwMDAwMCJdXQ"
+    assert field_errors(bank.counters[Role.TELLER].get("accounts", cursor=made)) == {"cursor": "invalid"}
+
+
+def test_an_offset_has_no_sixtieth_minute(bank: Bank) -> None:
+    answered = bank.counters[Role.TELLER].get("accounts", created_from="2026-01-01T00:00:00+00:60")
+    assert field_errors(answered) == {"created_from": "moment"}
+
+
+def test_metadata_has_no_name_of_white_space(bank: Bank) -> None:
+    body = {"from_account_id": bank.payer, "to_account_id": bank.payee, "amount": "0.01", "metadata": {" ": "x"}}
+    assert field_errors(bank.counters[Role.TELLER].post("transfers", body)) == {"metadata": "required"}
