@@ -277,6 +277,8 @@ EVENTSTORE: dict[str, Any] = {
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 # A transfer that has run for longer is somebody's business; one that waits for a person or a date is not meant.
 SLOW_TRANSFER_SECONDS = env.int("SLOW_TRANSFER_SECONDS", default=60)
+# A transfer that was released and has not ended after so long is a difference to `verify_ledger`.
+OVERDUE_TRANSFER_SECONDS = env.int("OVERDUE_TRANSFER_SECONDS", default=900)
 
 # --- Who signs in -------------------------------------------------------------------------------------------
 

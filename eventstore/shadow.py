@@ -2,7 +2,8 @@
 
 The shadow's checkpoint is a row like any other, named "<projection>@shadow" and never dispatched. Whoever builds it
 has a lease on it, renewed in every transaction, so that a replay that was killed can be resumed and two never mix:
-each transaction locks the row and sees whether the lease is still its own. Only `replay` imports this module.
+each transaction locks the row and sees whether the lease is still its own. Only `replay` imports this module, and the
+check of what is parked.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from psycopg import sql
 
 from eventstore.exclusion import hold_off_migrations
 from eventstore.ids import new_id
-from eventstore.subscriptions.registry import Follows, Projection
+from eventstore.subscriptions.registry import Follows, Projection, Subscription, SubscriptionRegistry
 from eventstore.tables import create_tables, drop_tables, made_from, shadow_schema, tables_made
 
 LEASE_SECONDS: Final = 10.0
 """How long a replay may show no sign of life before another takes over. A batch takes a small part of it."""
 _PAUSE_SECONDS: Final = 0.05
+_SHADOW: Final = "@shadow"
 
 # Whatever the server's default is: a later statement must see what was committed since the transaction began.
 _READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
@@ -164,7 +166,12 @@ class Shadow:
 
 def shadow_id(projection: Projection) -> str:
     """What the shadow's checkpoint and its parked keys are filed under."""
-    return f"{projection.id}@shadow"
+    return f"{projection.id}{_SHADOW}"
+
+
+def subscription_of(id: str, registry: SubscriptionRegistry) -> Subscription | None:
+    """The subscription, or the projection whose shadow has this id; None when this program knows neither."""
+    return registry.get(id.removesuffix(_SHADOW))
 
 
 def can_be_resumed(cursor: Any, projection: Projection) -> bool:

@@ -17,6 +17,7 @@ from eventstore.subscriptions.registry import subscriptions as default_subscript
 from eventstore.verification.findings import Check, Collector, Progress, Report, Scope, StoreCheck, silent
 from eventstore.verification.guards import GuardsCheck
 from eventstore.verification.log import CheckpointsCheck, LogCheck, OutboxCheck
+from eventstore.verification.parked import ParkedCheck
 from eventstore.verification.seals import SealsCheck
 from eventstore.verification.snapshots import StatesCheck
 from eventstore.verification.streams import ReadableCheck, SequencingCheck, StreamsCheck
@@ -40,6 +41,7 @@ def store_checks() -> list[Check]:
         SealsCheck(),
         OutboxCheck(),
         CheckpointsCheck(),
+        ParkedCheck(),
         StreamsCheck(),
         SequencingCheck(),
         ReadableCheck(),

@@ -37,7 +37,7 @@ class Broken:
         stream_type, _, name = (self.stream or "").partition(" ")
         stream = f"{stream_type}/{getattr(ledger, name)}" if name else self.stream
         return any(
-            difference.field == self.field
+            difference.field == self.field.format_map(vars(ledger))
             and stream in (None, difference.stream)
             and self.expected in (None, difference.expected)
             and self.actual in (None, difference.actual)
@@ -584,6 +584,188 @@ OF_THE_SEALS: Final = (
     ),
 )
 
+# Parks what the accounts' saga has handled long ago: its key, and the event that released the completed transfer.
+_PARK_KEY = """
+INSERT INTO eventstore_parked_key (subscription, key, next_attempt_at, parked_at, error)
+VALUES ('accounts.saga', {key}, 'infinity', clock_timestamp(), 'a test')
+"""
+_PARK_EVENT = """
+INSERT INTO eventstore_parked_event (parked_key_id, subscription, position, parked_at)
+SELECT max(id), {subscription}, {position}, clock_timestamp() FROM eventstore_parked_key
+"""
+_OF_COMPLETED = """(
+    SELECT position FROM eventstore_log l JOIN eventstore_event e ON e.id = l.event_id
+    WHERE e.stream_id = %(completed)s AND e.version = {}
+)"""
+
+
+def _park(
+    *, key: str = "%(completed)s", subscription: str = "'accounts.saga'", position: str = _OF_COMPLETED.format(1)
+) -> tuple[str, ...]:
+    return (_PARK_KEY.format(key=key), _PARK_EVENT.format(subscription=subscription, position=position))
+
+
+def _parked(name: str, statements: tuple[str, ...], field: str, stream: str | None = None, **named: str) -> Broken:
+    expected, actual = named.get("expected"), named.get("actual")
+    return Broken(name, "parked", statements, field, stream, expected=expected, actual=actual)
+
+
+OF_THE_PARKED: Final = (
+    _parked(
+        "a key that was parked and overtaken",
+        _park(),
+        "place behind parked key {completed} of accounts.saga",
+        "transfer completed",
+        actual="handled before it",
+    ),
+    _parked(
+        "a stream that was parked and overtaken",
+        (
+            _PARK_KEY.format(key="%(shop)s").replace("accounts.saga", "views.accounts"),
+            _PARK_EVENT.format(
+                subscription="'views.accounts'",
+                position="(SELECT min(position) FROM eventstore_log l JOIN eventstore_event e ON e.id = l.event_id"
+                " WHERE e.stream_id = %(shop)s)",
+            ),
+        ),
+        "place behind parked key {shop} of views.accounts",
+        "account shop",
+        actual="handled before it",
+    ),
+    _parked(
+        "a key without events",
+        (_PARK_KEY.format(key="%(completed)s"),),
+        "events behind parked key {completed} of accounts.saga",
+        "",
+        actual="none",
+    ),
+    _parked(
+        "an event without its key",
+        (
+            *_park(),
+            "ALTER TABLE eventstore_parked_event DROP CONSTRAINT eventstore_parked_event_parked_key_id_fkey",
+            "DELETE FROM eventstore_parked_key",
+        ),
+        "key of the parked event of accounts.saga",
+        actual="missing",
+    ),
+    _parked(
+        "an event behind another's key",
+        _park(key=f"'{NOBODY}'"),
+        "key of the parked event of accounts.saga",
+        "transfer completed",
+        actual=str(NOBODY),
+    ),
+    _parked(
+        "an event of another subscription",
+        _park(subscription="'transfers.saga'"),
+        "subscription of the parked event of transfers.saga",
+        expected="accounts.saga",
+        actual="transfers.saga",
+    ),
+    _parked(
+        "an event of a subscription that nobody knows",
+        tuple(statement.replace("accounts.saga", "nobody.saga") for statement in _park()),
+        "subscription of the parked event of nobody.saga",
+        actual="nobody.saga",
+    ),
+    _parked(
+        "a position that is none",
+        _park(position="999999"),
+        "position of the parked event of accounts.saga",
+        "",
+        actual="missing",
+    ),
+    _parked(
+        "a parked event that is gone",
+        (*_park(position="60"), f"DELETE FROM eventstore_event WHERE {_AT_60}"),
+        "event 60 of the parked event of accounts.saga",
+        "",
+        actual="missing",
+    ),
+    _parked(
+        "an event that nobody has come to",
+        (*_park(), "UPDATE eventstore_checkpoint SET position = 0 WHERE subscription = 'accounts.saga'"),
+        "checkpoint behind the parked event of accounts.saga",
+        "transfer completed",
+        actual="0",
+    ),
+    _parked(
+        "an event that the subscription does not handle",
+        _park(position=_OF_COMPLETED.format(3)),
+        "type of the parked event of accounts.saga",
+        "transfer completed",
+        actual="CreditRecorded",
+    ),
+)
+
+_STUCK = "UPDATE eventstore_event SET recorded_at = recorded_at - interval '901 s' WHERE stream_id = %({})s"
+
+
+def _stuck(name: str, transfer: str, statements: tuple[str, ...] = (), **named: str) -> Broken:
+    stuck = (_STUCK.format(transfer), *statements)
+    return Broken(name, "finality", stuck, "state", f"transfer {transfer}", actual=named["actual"])
+
+
+OF_THE_UNFINISHED: Final = (
+    _stuck("a transfer that was not asked for", "initial", actual="INITIAL"),
+    _stuck("a transfer between its accounts", "debited", actual="DEBITED"),
+    _stuck("a transfer on its way back", "refunding", actual="REFUNDING"),
+    _stuck(
+        "a transfer that is parked",
+        "initial",
+        (
+            _PARK_KEY.format(key="%(initial)s"),
+            _PARK_EVENT.format(subscription="'accounts.saga'", position=_LAST_POSITION),
+            "UPDATE eventstore_parked_event SET position = 180",
+        ),
+        actual="INITIAL, parked by accounts.saga at position 180",
+    ),
+)
+
+_ANSWER = """
+INSERT INTO eventstore_idempotency_record (principal, key, fingerprint, answer)
+SELECT 'staff:carol', 'key-1', '', {} FROM eventstore_event WHERE stream_id = %(shop)s AND version = 60
+"""
+
+
+def _answered(name: str, answer: str, field: str, stream: str | None = "", **named: str) -> Broken:
+    return Broken(name, "answers", (_ANSWER.format(answer),), field, stream, actual=named.get("actual", "missing"))
+
+
+OF_THE_ANSWERS: Final = (
+    _answered(
+        "an answer with a transfer that is not there",
+        f"""'{{"transfer_id": "{NOBODY}", "version": 1}}'""",
+        f"transfer_id {NOBODY} in the answer to staff:carol key-1",
+        f"transfer/{NOBODY}",
+    ),
+    _answered(
+        "an answer with a customer who is an account",
+        "jsonb_build_object('customer_id', stream_id, 'version', version)",
+        "customer_id {shop} in the answer to staff:carol key-1",
+        None,
+    ),
+    _answered(
+        "an answer with a version that is not there",
+        "jsonb_build_object('account_id', stream_id, 'version', 9999)",
+        "account_id {shop} in the answer to staff:carol key-1",
+        "account shop",
+    ),
+    _answered(
+        "an answer with an entry that is not there",
+        "jsonb_build_object('entry_id', stream_id, 'version', version)",
+        "entry_id {shop} in the answer to staff:carol key-1",
+    ),
+    _answered("an answer that is none", "'[]'", "answer to staff:carol key-1", actual="something else"),
+    _answered(
+        "an answer with an id that is none",
+        """'{"account_id": "x", "version": 1}'""",
+        "answer to staff:carol key-1",
+        actual="something else",
+    ),
+)
+
 OF_THE_BANK: Final = (
     Broken(
         "an amount",
@@ -993,4 +1175,14 @@ OF_THE_READ_MODELS: Final = (
         actual="neither",
         as_app=True,
     ),
+)
+
+EVERYTHING_BROKEN: Final = (
+    *OF_THE_STORE,
+    *OF_THE_SEALS,
+    *OF_THE_PARKED,
+    *OF_THE_BANK,
+    *OF_THE_UNFINISHED,
+    *OF_THE_ANSWERS,
+    *OF_THE_READ_MODELS,
 )

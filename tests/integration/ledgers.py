@@ -80,7 +80,7 @@ class Ledger:
         self.initial = self.transfer(self.household, self.shop, "7.00")
         self._sequence()
         for projection in subscriptions.projections():
-            self._advance(projection)
+            self.advance(projection)
         self.seal(most=SEALED_AT_ONCE)
 
     def transfer(self, payer: UUID, payee: UUID, amount: str, **details: Any) -> UUID:
@@ -137,7 +137,7 @@ class Ledger:
         subscription = subscriptions.get("accounts.saga")
         assert isinstance(subscription, Reactor)
         refuse = dict.fromkeys(subscription.handlers, _refuse)
-        self._advance(replace(subscription, handlers=refuse))
+        self.advance(replace(subscription, handlers=refuse))
         with connection.cursor() as cursor:
             cursor.execute(_SELECT_PARKED, [subscription.id, transfer_id])
             (key_id,) = cursor.fetchone()
@@ -148,10 +148,11 @@ class Ledger:
         self._sequence()
         subscription = subscriptions.get(subscription_id)
         assert subscription is not None
-        self._advance(subscription)
+        self.advance(subscription)
         self._sequence()
 
-    def _advance(self, subscription: Subscription) -> None:
+    def advance(self, subscription: Subscription) -> None:
+        """One subscription goes on as far as it can."""
         checkpoints.ensure(subscriptions, using=STORE.using)
         with connection.cursor() as cursor:
             cursor.execute(_SELECT_CHECKPOINT, [subscription.id])

@@ -10,8 +10,10 @@ from eventstore.aggregates import Aggregate
 from eventstore.verification.findings import Check
 from eventstore.verification.running import store_checks
 from transfers.domain.transfer import MONEY_TRANSFER
+from views_readmodel.verification.answers import AnswersCheck
 from views_readmodel.verification.balances import BalancesCheck
 from views_readmodel.verification.conservation import ConservationCheck
+from views_readmodel.verification.finality import FinalityCheck
 from views_readmodel.verification.read_models import read_model_checks
 from views_readmodel.verification.reversals import ReversalsCheck
 from views_readmodel.verification.transfers import TransfersCheck
@@ -28,6 +30,8 @@ def ledger_checks() -> list[Check]:
         BalancesCheck(),
         ReversalsCheck(),
         transfers,
+        FinalityCheck(),
         ConservationCheck(transfers),
+        AnswersCheck(),
         *read_model_checks(),
     ]

@@ -1,0 +1,263 @@
+"""Checks what is parked: that it is of this log and of these subscriptions, and that nothing overtook it.
+
+Invariant: each page is read in one moment, together with the checkpoints, so that what workers park, retry and pass
+meanwhile is seen whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from eventstore.events import RecordedEvent
+from eventstore.rows import EventRow
+from eventstore.shadow import subscription_of
+from eventstore.subscriptions.handling import handled_types, key_of
+from eventstore.subscriptions.registry import Projection, Subscription
+from eventstore.verification.findings import MISSING, PRESENT, Difference, Scope, StoreCheck, shown
+from eventstore.verification.reading import one_moment
+from eventstore.verification.walking import decode_each
+
+_PAGE_EVENTS: Final = 1_000
+_PAGE_KEYS: Final = 50
+_LOOKED_AT: Final = 5_000
+"""Events of one story that are looked at behind one key, at most."""
+
+_SELECT_CHECKPOINTS = """
+SELECT subscription, follows, bucket_low, bucket_high, position, projection_version FROM eventstore_checkpoint
+"""
+
+# A page of parked events, each with its key and, where they are there, its place in the log and its event.
+_SELECT_EVENTS = """
+SELECT p.id, p.subscription, p.position, k.subscription, k.key, l.event_id, l.stream_bucket, l.route_bucket,
+    p.position, e.event_id, e.stream_type, e.stream_id, e.version, e.event_type, e.schema_version, e.data, e.metadata,
+    e.recorded_at
+FROM (SELECT * FROM eventstore_parked_event WHERE id > %s ORDER BY id LIMIT %s) AS p
+LEFT JOIN eventstore_parked_key k ON k.id = p.parked_key_id
+LEFT JOIN eventstore_log l ON l.position = p.position
+LEFT JOIN eventstore_event e ON e.id = l.event_id
+ORDER BY p.id
+"""
+
+# A page of parked keys, each with the first position behind it.
+_SELECT_KEYS = """
+SELECT k.id, k.subscription, k.key,
+    (SELECT e.position FROM eventstore_parked_event e WHERE e.parked_key_id = k.id ORDER BY e.position LIMIT 1)
+FROM (SELECT * FROM eventstore_parked_key WHERE id > %s ORDER BY id LIMIT %s) AS k
+ORDER BY k.id
+"""
+
+# What comes after a position in a stream, or in the story of the event there, and is not parked itself.
+_SELECT_BEYOND = """
+SELECT l.stream_bucket, l.route_bucket, l.position, e.event_id, e.stream_type, e.stream_id, e.version, e.event_type,
+    e.schema_version, e.data, e.metadata, e.recorded_at
+FROM (
+    SELECT id FROM eventstore_event WHERE stream_id = %s
+    UNION
+    SELECT e.id FROM eventstore_log l
+    JOIN eventstore_event first ON first.id = l.event_id
+    JOIN eventstore_event e
+        ON (e.metadata ->> 'correlation_id')::uuid = (first.metadata ->> 'correlation_id')::uuid
+    WHERE l.position = %s
+) AS related
+JOIN eventstore_event e ON e.id = related.id AND e.event_type = ANY(%s)
+JOIN eventstore_log l ON l.event_id = e.id AND l.position > %s
+WHERE NOT EXISTS (SELECT FROM eventstore_parked_event p WHERE p.subscription = %s AND p.position = l.position)
+ORDER BY l.position LIMIT %s
+"""
+
+
+class _Range(NamedTuple):
+    follows: str
+    low: int
+    high: int
+    position: int
+    projection_version: int | None
+
+
+class _Parked(NamedTuple):
+    id: int
+    subscription: str
+    position: int
+    key_subscription: str | None  # None: there is no such key
+    key: UUID | None
+    log_event_id: int | None  # None: there is no such position
+    stream_bucket: int | None
+    route_bucket: int | None
+    row: EventRow | None  # None: there is no such event
+
+    @property
+    def name(self) -> str:
+        return f"parked event of {self.subscription}"
+
+
+class _Key(NamedTuple):
+    id: int
+    subscription: str
+    key: UUID
+    first: int | None
+
+    @property
+    def name(self) -> str:
+        return f"parked key {self.key} of {self.subscription}"
+
+
+_Ranges = Mapping[str, Sequence[_Range]]
+
+
+class ParkedCheck(StoreCheck):
+    """Looks at every parked event and every parked key."""
+
+    name = "parked"
+    unit = "parked events"
+    proves = (
+        "Each parked event is in the log, waits behind its own key, of a subscription of this program that has passed"
+        " it, and nothing of a parked key was handled beyond; no key is parked without an event."
+    )
+
+    def differences(self, scope: Scope) -> Iterator[Difference]:
+        """Everything that differs."""
+        after: int | None = 0
+        while after is not None:
+            found, after = self._check_events(scope, after)
+            yield from found
+        after = 0
+        while after is not None:
+            found, after = self._check_keys(scope, after)
+            yield from found
+
+    def _check_events(self, scope: Scope, after: int) -> tuple[list[Difference], int | None]:
+        with one_moment(using=scope.using) as cursor:
+            ranges = _ranges(cursor)
+            cursor.execute(_SELECT_EVENTS, [after, _PAGE_EVENTS])
+            parked = [_parked(row) for row in cursor.fetchall()]
+            there = {event.id: event.row for event in parked if event.row is not None}
+            decoded = decode_each(list(there.values()), registry=scope.registry, using=scope.using)
+        recorded = {id: found for id, (found, _) in zip(there, decoded, strict=True)}
+        self.examined += len(parked)
+        found: list[Difference] = []
+        for event in parked:
+            found += _event_differences(scope, event, recorded.get(event.id), ranges)
+        return found, parked[-1].id if len(parked) == _PAGE_EVENTS else None
+
+    def _check_keys(self, scope: Scope, after: int) -> tuple[list[Difference], int | None]:
+        with one_moment(using=scope.using) as cursor:
+            ranges = _ranges(cursor)
+            cursor.execute(_SELECT_KEYS, [after, _PAGE_KEYS])
+            keys = [_Key(*row) for row in cursor.fetchall()]
+            found = [difference for key in keys for difference in _key_differences(cursor, scope, key, ranges)]
+        self.counts["parked keys"] += len(keys)
+        return found, keys[-1].id if len(keys) == _PAGE_KEYS else None
+
+
+def _parked(row: tuple[Any, ...]) -> _Parked:
+    columns, event = row[:8], row[8:]
+    id, subscription, position, key_subscription, key, log_event_id, stream_bucket, route_bucket = columns
+    return _Parked(
+        id=id,
+        subscription=subscription,
+        position=position,
+        key_subscription=key_subscription,
+        key=key,
+        log_event_id=log_event_id,
+        stream_bucket=stream_bucket,
+        route_bucket=route_bucket,
+        row=None if event[1] is None else EventRow(*event),
+    )
+
+
+def _ranges(cursor: Any) -> _Ranges:
+    cursor.execute(_SELECT_CHECKPOINTS)
+    found: dict[str, list[_Range]] = {}
+    for subscription, *range_ in cursor.fetchall():
+        found.setdefault(subscription, []).append(_Range(*range_))
+    return found
+
+
+def _passed(ranges: Sequence[_Range], *, stream_bucket: int | None, route_bucket: int | None) -> int | None:
+    """How far the one has come who follows this bucket; None when nobody does."""
+    for range_ in ranges:
+        bucket = route_bucket if range_.follows == "route" else stream_bucket
+        if bucket is not None and range_.low <= bucket <= range_.high:
+            return range_.position
+    return None
+
+
+def _event_differences(
+    scope: Scope, parked: _Parked, recorded: RecordedEvent[Any] | None, ranges: _Ranges
+) -> Iterator[Difference]:
+    if parked.key is None:
+        yield _about(parked, f"key of the {parked.name}", PRESENT, MISSING)
+    elif parked.subscription != parked.key_subscription:
+        yield _about(parked, f"subscription of the {parked.name}", parked.key_subscription, parked.subscription)
+    subscription = subscription_of(parked.subscription, scope.subscriptions)
+    if subscription is None:
+        yield _about(parked, f"subscription of the {parked.name}", "one of this program", parked.subscription)
+    if parked.row is None:
+        what = "position" if parked.log_event_id is None else f"event {parked.log_event_id}"
+        yield _about(parked, f"{what} of the {parked.name}", PRESENT, MISSING)
+        return
+    passed = _passed(
+        ranges.get(parked.subscription, ()), stream_bucket=parked.stream_bucket, route_bucket=parked.route_bucket
+    )
+    if passed is not None and parked.position > passed:
+        yield _about(parked, f"checkpoint behind the {parked.name}", f"at least {parked.position}", passed)
+    if subscription is not None and parked.key is not None:
+        yield from _belonging(parked, subscription, recorded)
+
+
+def _belonging(
+    parked: _Parked, subscription: Subscription, recorded: RecordedEvent[Any] | None
+) -> Iterator[Difference]:
+    if recorded is None:
+        return  # parked under its stream, or under its key before it could be read no more
+    if type(recorded.data) not in handled_types(subscription):
+        yield _about(parked, f"type of the {parked.name}", f"one that {subscription.id} handles", recorded.name)
+        return
+    keys = (key_of(subscription, recorded), recorded.stream_id)  # its stream when it could not be read then
+    if parked.key not in keys:
+        yield _about(parked, f"key of the {parked.name}", keys[0], parked.key)
+
+
+def _key_differences(cursor: Any, scope: Scope, key: _Key, ranges: _Ranges) -> Iterator[Difference]:
+    if key.first is None:
+        yield Difference(field=f"events behind {key.name}", expected="one or more", actual="none")
+        return
+    subscription = subscription_of(key.subscription, scope.subscriptions)
+    mine = ranges.get(key.subscription, ())
+    if subscription is None or (isinstance(subscription, Projection) and not _is_current(subscription, mine)):
+        return
+    names = [scope.registry.type_of(cls).name for cls in handled_types(subscription)]
+    cursor.execute(_SELECT_BEYOND, [key.key, key.first, names, key.first, key.subscription, _LOOKED_AT])
+    found = cursor.fetchall()
+    decoded = decode_each([EventRow(*row[2:]) for row in found], registry=scope.registry, using=scope.using)
+    for (stream_bucket, route_bucket, position, *_), (recorded, _) in zip(found, decoded, strict=True):
+        passed = _passed(mine, stream_bucket=stream_bucket, route_bucket=route_bucket)
+        if recorded is None or passed is None or position > passed or key_of(subscription, recorded) != key.key:
+            continue
+        yield Difference(
+            stream=f"{recorded.stream_type}/{recorded.stream_id}",
+            version=recorded.version,
+            position=position,
+            field=f"place behind {key.name}",
+            expected=f"parked behind position {key.first}",
+            actual="handled before it",
+        )
+        return  # one of a key is named
+
+
+def _is_current(projection: Projection, ranges: Sequence[_Range]) -> bool:
+    return all(range_.projection_version == projection.version for range_ in ranges)
+
+
+def _about(parked: _Parked, field: str, expected: object, actual: object) -> Difference:
+    row = parked.row
+    return Difference(
+        stream="" if row is None else f"{row.stream_type}/{row.stream_id}",
+        version=None if row is None else row.version,
+        position=parked.position,
+        field=field,
+        expected=shown(expected),
+        actual=shown(actual),
+    )
