@@ -229,6 +229,12 @@ def record_unsealing(*, actor: str, action: str, what: str, using: str = "defaul
         _record(cursor, actor, "unseal", "", {"action": action, "what": what})
 
 
+def record(*, actor: str, action: str, detail: Mapping[str, Any], using: str = "default") -> None:
+    """Records what an operator did beside the store, such as to who may sign in, in the caller's transaction."""
+    with connections[using].cursor() as cursor:
+        _record(cursor, actor, action, "", detail)
+
+
 def _reason(text: str) -> str:
     reason = " ".join(text.split())
     if not reason or len(reason) > MAX_REASON_LENGTH:

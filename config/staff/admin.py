@@ -1,11 +1,13 @@
 """People, programs, roles and tokens in the admin. Django's autodiscovery alone imports this module.
 
 Invariants: no hash of a password or a token is shown; nobody is deleted, for events name who acted; nobody changes
-their own roles, and only a superuser changes a superuser.
+their own roles, only a superuser changes a superuser, and nobody becomes one here. Whatever is done to a member is an
+operation: who did it and what it was stands in a table that nobody can rewrite, for auditors to read.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from axes.models import AccessAttempt
 from django import forms
@@ -15,8 +17,9 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import BaseUserCreationForm
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, reverse
 from django.utils import timezone
@@ -25,10 +28,11 @@ from django.utils.safestring import SafeString
 from knox.models import AuthToken
 
 from config.staff.lockout import let_in, locked_until
-from config.staff.members import ADMIN_ROLES
+from config.staff.members import ADMIN_ROLES, MemberRefused, check_roles, end_access
 from config.staff.models import StaffMember
+from eventstore import operations
 from eventstore.admin import showing
-from eventstore.admin.confirming import reason_form
+from eventstore.admin.confirming import actor_of, reason_form
 from eventstore.admin.locked import LockedAdmin
 
 MEMBERS_SHOWN: Final = 200
@@ -42,7 +46,20 @@ else:
     _UserAdmin = UserAdmin
 
 
-class NewPersonForm(_CreationForm):
+class RolesForm(forms.ModelForm):  # type: ignore[type-arg]  # the name takes no argument at run time
+    """Roles that go together."""
+
+    def clean_groups(self) -> Any:
+        """Refuses those that do not."""
+        groups = self.cleaned_data["groups"]
+        try:
+            check_roles({group.name for group in groups}, is_service=self.instance.is_service)
+        except MemberRefused as error:
+            raise forms.ValidationError(str(error)) from error
+        return groups
+
+
+class NewPersonForm(RolesForm, _CreationForm):
     """A person with a first password and a role."""
 
     class Meta:
@@ -54,8 +71,16 @@ class NewPersonForm(_CreationForm):
         self.fields["groups"].required = True
 
 
-class MemberForm(forms.ModelForm):  # type: ignore[type-arg]  # the name takes no argument at run time
+class MemberForm(RolesForm):
     """What may be changed about a member; no password, not even its hash."""
+
+    class Meta:
+        model = StaffMember
+        fields = ("is_active", "first_name", "last_name", "email", "groups")
+        help_texts: ClassVar = {
+            "username": "It never changes, for events hold it.",
+            "is_active": "Without it nobody signs in. Taking it away signs out everywhere and takes every API key.",
+        }
 
 
 class StaffMemberAdmin(_UserAdmin):
@@ -86,6 +111,24 @@ class StaffMemberAdmin(_UserAdmin):
         """The list, under its name."""
         return super().changelist_view(request, {"title": "Staff", **(extra_context or {})})
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """One member, under the member's name."""
+        member = self.get_object(request, object_id)
+        extra = {} if member is None else {"title": member.get_username(), "subtitle": None}
+        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """A new person."""
+        return super().add_view(request, form_url, {"title": "A new person", **(extra_context or {})})
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """What was done to a member here."""
+        member = self.get_object(request, object_id)
+        extra = {} if member is None else {"title": f"What was done to {member.get_username()}"}
+        return super().history_view(request, object_id, {**extra, **(extra_context or {})})
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[StaffMember]:
         """Everybody, with their roles, and without what their password is checked against."""
         return super().get_queryset(request).prefetch_related("groups").defer("password")
@@ -115,18 +158,35 @@ class StaffMemberAdmin(_UserAdmin):
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001 - Django's own signature
         """The flag that shows the way to the admin follows the roles."""
-        super().save_related(request, form, formsets, change)
         member = form.instance
+        before = set(member.groups.values_list("name", flat=True))
+        super().save_related(request, form, formsets, change)
         roles = set(member.groups.values_list("name", flat=True))
         member.is_staff = member.is_superuser or not ADMIN_ROLES.isdisjoint(roles)
         member.save(update_fields=["is_staff"])
+        changed = sorted(name for name in form.changed_data if not name.startswith("password"))
+        detail: dict[str, Any] = {"changed": changed} if change else {}
+        if before != roles:
+            detail |= {"roles": sorted(roles), "roles_before": sorted(before)}
+        if "is_active" in changed:
+            detail["active"] = member.is_active
+        if change and "is_active" in changed and not member.is_active:
+            end_access(member)
+        _record(request, "change member" if change else "make member", member, detail)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
-        """Sets a person's password; a program has none."""
+        """Sets another person's password; a program has none, and one's own asks for the old one."""
         member = self.get_object(request, id)
-        if member is not None and member.is_service:
+        if member is None or member.is_service:
             raise PermissionDenied
-        return super().user_change_password(request, id, form_url)
+        if member == request.user:
+            return HttpResponseRedirect(reverse("admin:password_change"))
+        with transaction.atomic():
+            answered = super().user_change_password(request, id, form_url)
+            if request.method == "POST" and isinstance(answered, HttpResponseRedirect):
+                end_access(member)
+                _record(request, "set password", member, {})
+        return answered
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Nobody is deleted, so only ours are left."""
@@ -142,6 +202,7 @@ class StaffMemberAdmin(_UserAdmin):
         for member in queryset:
             forgotten = let_in(username=member.get_username())
             self.log_change(request, member, f"Let in again; failed log-ins forgotten: {forgotten}.")
+            _record(request, "let in", member, {"failures_forgotten": forgotten})
         messages.success(request, "They may try again.")
 
     @admin.display(description="Locked out")
@@ -172,7 +233,7 @@ class StaffMemberAdmin(_UserAdmin):
         if member.is_service:
             return "A program has none: it has API keys."
         address = reverse("admin:auth_user_password_change", args=[member.pk])
-        return format_html('<a href="{}">Set another password</a>', address)
+        return format_html('<a href="{}">Set another password</a>; it ends what they are signed in to', address)
 
 
 class RoleAdmin(LockedAdmin):
@@ -182,6 +243,7 @@ class RoleAdmin(LockedAdmin):
     list_display_links = ("name",)
     fields = ("name", "may", "members")
     title = "Roles"
+    empty = "There are no roles: manage.py migrate makes them."
     lead = "What a role may do is part of the program (config/staff/roles.py); who has it is set for each person."
 
     @admin.display(description="May")
@@ -210,6 +272,7 @@ class TokenAdmin(LockedAdmin):
     list_select_related = ("user",)
     actions = ("revoke_selected",)
     title = "API keys and log-ins"
+    empty = "Nobody has a key or is signed in by API."
     lead = (
         "What programs and people send as Authorization: Bearer. Only hashes are stored, and they are not shown. A key"
         " is made with manage.py create_api_key, which shows it once."
@@ -260,7 +323,9 @@ class TokenAdmin(LockedAdmin):
         form = reason_form(request)
         if form.is_bound and form.is_valid():
             for token in tokens:
-                token.delete()
+                with transaction.atomic():
+                    token.delete()
+                    _record(request, "revoke", token.user, {"reason": form.cleaned_data["reason"]})
                 said = f"Revoked {self.kind(token)} of {token.created:%Y-%m-%d}: {form.cleaned_data['reason']}"
                 self.log_change(request, token.user, said)
             messages.success(request, f"Revoked: {len(tokens)}.")
@@ -321,6 +386,11 @@ class FailedLogInAdmin(LockedAdmin):
             self.log_change(request, attempt, said)
         queryset.delete()
         messages.success(request, "Forgotten. They may try again.")
+
+
+def _record(request: HttpRequest, action: str, member: StaffMember, detail: Mapping[str, Any]) -> None:
+    """Keeps what was done to a member where nobody can rewrite it."""
+    operations.record(actor=actor_of(request.user), action=action, detail={"member": member.actor, **detail})
 
 
 def _replace(model: Any, ours: Any) -> None:

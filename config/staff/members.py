@@ -3,13 +3,16 @@
 Invariant: a key or a password is never stored readable and never logged. Imported by the commands and the demo data.
 """
 
+from collections.abc import Set
 from datetime import datetime
 from typing import Final
 
 import msgspec
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
+from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
@@ -21,6 +24,10 @@ from config.staff.roles import Role
 
 ADMIN_ROLES: Final = frozenset({Role.OPERATOR, Role.AUDITOR})
 """Whose work is in the admin site, too; what they may do there, their permissions say."""
+
+
+COUNTER_ROLES: Final = frozenset({Role.TELLER, Role.SUPERVISOR})
+"""Whose work moves money."""
 
 
 class MemberRefused(Exception):
@@ -72,6 +79,26 @@ def revoke_api_keys(*, name: str) -> int:
             raise MemberRefused(f"{name} is a person, who has no API key.")
         revoked, _ = _keys(known).delete()
     return revoked
+
+
+def check_roles(roles: Set[str], *, is_service: bool) -> None:
+    """Keeps apart what one member must not be at once. Raises `MemberRefused` with the reason for people."""
+    if is_service:
+        return
+    if Role.SERVICE in roles:
+        raise MemberRefused("The role service is for programs: manage.py create_api_key makes one.")
+    if not ADMIN_ROLES.isdisjoint(roles) and not COUNTER_ROLES.isdisjoint(roles):
+        raise MemberRefused("Who runs or audits Daybook does not move money: choose either kind of role.")
+    if roles >= ADMIN_ROLES:
+        raise MemberRefused("Who audits operators is not one of them: choose operator or auditor.")
+
+
+def end_access(member: StaffMember) -> None:
+    """Signs a member out everywhere: tokens, API keys and sessions are gone, and do not come back with the member."""
+    _keys(member).delete()
+    live = Session.objects.filter(expire_date__gt=timezone.now()).only("session_data")
+    theirs = [one.pk for one in live.iterator() if one.get_decoded().get(SESSION_KEY) == str(member.pk)]
+    Session.objects.filter(pk__in=theirs).delete()
 
 
 def _member(name: str) -> StaffMember | None:

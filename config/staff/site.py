@@ -14,7 +14,7 @@ from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -67,9 +67,15 @@ class DaybookAdminSite(AdminSite):
         return user.is_active and not getattr(user, "is_service", False) and user.has_perm(ENTRY)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        """What the person may see, in sections of the bank's own; one application's page stays as it is."""
+        """What the person may see, in sections of the bank's own; or of one application, as Django has it."""
         found: list[Any] = super().get_app_list(request, app_label)
         return found if app_label else _in_sections(found)
+
+    def app_index(self, request: HttpRequest, app_label: str, extra_context: Any = None) -> TemplateResponse:
+        """The first page, which names all there is: an application has no page of its own."""
+        if not self.get_app_list(request, app_label):
+            raise Http404("nothing of it is yours to see")
+        return self.index(request, extra_context)
 
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """The staff pages' log-in; who is signed in and may not come in is told so."""

@@ -29,6 +29,7 @@ class EventAdmin(LockedAdmin):
 
     list_display = ("what", "version", "stream", "who", "when", "position")
     list_display_links = None
+    empty = "Nothing has happened yet: each thing that is done is recorded here."
     lead = "Every fact, newest first. An id of a stream, an event or a story leads to all that is known of it."
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
@@ -61,7 +62,7 @@ class EventAdmin(LockedAdmin):
     @admin.display(description="Stream")
     def stream(self, event: Event) -> SafeString:
         """The stream, at this version."""
-        return showing.stream_link(event.stream_type, event.stream_id, event.version)
+        return showing.short_stream_link(event.stream_type, event.stream_id, event.version)
 
     @admin.display(description="Who")
     def who(self, event: Event) -> str:

@@ -33,6 +33,7 @@ class LockedAdmin(_ModelAdmin):
     hidden: ClassVar[tuple[str, ...]] = ()  # fields that nobody is shown
     title: ClassVar[str] = ""  # of the list; the model's own name when empty
     lead: ClassVar[str] = ""  # a sentence above the list
+    empty: ClassVar[str] = "There is nothing here yet."  # said where a list that was not searched has no rows
 
     class Media:
         css = {"all": ["eventstore/admin.css"]}
@@ -77,8 +78,23 @@ class LockedAdmin(_ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """The list, with its search form and its sentence."""
-        extra = {"search_form": self.search_form(request), "lead": self.lead, "title": self._title()}
+        form = self.search_form(request)
+        searched = form is not None and any(request.GET.get(name) for name in form.fields)
+        extra = {
+            "search_form": form,
+            "lead": self.lead,
+            "title": self._title(),
+            "empty": "" if searched else self.empty,
+        }
         return super().changelist_view(request, {**extra, **(extra_context or {})})
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """One row, under a name for people."""
+        title = str(self.opts.verbose_name)
+        extra = {"title": title[:1].upper() + title[1:], **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, extra)
 
     def page_context(self, request: HttpRequest, **context: Any) -> dict[str, Any]:
         """What the templates of a page of its own need."""

@@ -8,22 +8,24 @@ from typing import Any, Final, NamedTuple
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.db.models import Count, QuerySet
+from django.db.models import CharField, Count, F, Func, Min, QuerySet, Value
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from eventstore import operations
+from eventstore import inspection, operations
 from eventstore.admin import showing
 from eventstore.admin.confirming import ReasonForm, actor_of, reason_form
 from eventstore.admin.records import FieldSearch, RecordAdmin
 from eventstore.models import LogEntry, ParkedEvent, ParkedKey
 from eventstore.refusals import Refusal
+from eventstore.registry import UnknownEventType
+from eventstore.registry import events as registry
 from eventstore.store import EventStore, StreamNotFound
 from eventstore.subscriptions import parking
-from eventstore.subscriptions.registry import subscriptions
+from eventstore.subscriptions.registry import Reactor, subscriptions
 
 PERMISSION: Final = "eventstore.change_parkedkey"
 """Who may retry and discard."""
@@ -31,6 +33,7 @@ MOST_AT_ONCE: Final = 50
 BUDGET_SECONDS: Final = 8.0
 """How long a bulk retry goes on within one request; what is left can be retried again."""
 EVENTS_SHOWN: Final = 100
+REASONS_SHOWN: Final = 8
 
 _STORE: Final = EventStore()
 
@@ -44,6 +47,23 @@ class Behind(NamedTuple):
 
 def _choices() -> list[tuple[str, str]]:
     return [("", "all"), *((found.id, found.id) for found in subscriptions.all())]
+
+
+class First(NamedTuple):
+    """What is behind a key first, and what its being given up would come to."""
+
+    line: str
+    ending: str  # what ends the story; empty where there is no sound end
+
+
+class Summary(NamedTuple):
+    """How much is parked in all."""
+
+    keys: int
+    events: int
+    oldest: str
+    subscriptions: list[inspection.Parked]
+    reasons: list[tuple[str, int]]
 
 
 class ParkedSearch(FieldSearch):
@@ -61,6 +81,7 @@ class ParkedKeyAdmin(RecordAdmin):
     list_per_page = MOST_AT_ONCE
     actions = ("retry_selected", "discard_selected")
     title = "Parked"
+    empty = "Nothing is parked: everything that was tried has been handled."
     lead = (
         "What a subscription could not handle, by story or stream; later events of the same one wait behind it, and all"
         " others go on. It is retried by itself, with growing delays."
@@ -71,6 +92,10 @@ class ParkedKeyAdmin(RecordAdmin):
         found: QuerySet[Any] = super().get_queryset(request)
         counted: QuerySet[Any] = found.annotate(behind=Count("parkedevent"))
         return counted
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """The list, below how much it is in all."""
+        return super().changelist_view(request, {"summary": _summary(), **(extra_context or {})})
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """Who may retry and discard."""
@@ -120,6 +145,8 @@ class ParkedKeyAdmin(RecordAdmin):
             key=key,
             age=showing.age(timezone.now() - key.parked_at),
             behind=_behind(key),
+            most=EVENTS_SHOWN,
+            first=_firsts([key]).get(key.pk),
             may_operate=self.has_operate_permission(request),
             checkbox=ACTION_CHECKBOX_NAME,
         )
@@ -170,7 +197,7 @@ class ParkedKeyAdmin(RecordAdmin):
             verb=verb,
             consequence=consequence,
             form=form,
-            items=[f"{key.key}, parked by {key.subscription}: {self.why(key)}" for key in keys],
+            items=_said_of(keys, discarding=action == "discard_selected"),
             sent=[("action", action), *((ACTION_CHECKBOX_NAME, str(key.pk)) for key in keys)],
             back=request.get_full_path(),
         )
@@ -182,10 +209,62 @@ _RETRY: Final = (
     " tried again by itself."
 )
 _DISCARD: Final = (
-    "The first event behind each key is never handled by this subscription, and its story is ended instead, as the"
-    " subscription knows how. What waits behind it goes on. This cannot be undone. Where no sound end is known,"
-    " nothing happens."
+    "The first event behind each key is never handled by this subscription, and what it began is ended instead, as said"
+    " below: a transfer that is ended moves no money, or pays back what it took. What waits behind it goes on. This"
+    " cannot be undone. Where no sound end is known, nothing happens."
 )
+
+
+def _summary() -> Summary | None:
+    """How much is parked, since when and why; None where nothing is."""
+    found = list(inspection.count_parked(using=_STORE.using).values())
+    if not found:
+        return None
+    kind = Func(F("error"), Value(":"), Value(1), function="split_part", output_field=CharField())
+    reasons = ParkedKey.objects.annotate(kind=kind).values_list("kind").annotate(count=Count("id"))
+    return Summary(
+        keys=sum(one.keys for one in found),
+        events=sum(one.events for one in found),
+        oldest=showing.age(timezone.now() - min(one.oldest for one in found)),
+        subscriptions=found,
+        reasons=list(reasons.order_by("-count", "kind")[:REASONS_SHOWN]),
+    )
+
+
+def _firsts(keys: Sequence[ParkedKey]) -> dict[int, First]:
+    """The first event behind each key."""
+    found = ParkedEvent.objects.filter(parked_key__in=keys).values_list("parked_key").annotate(first=Min("position"))
+    positions: dict[int, int] = dict(found)
+    entries = LogEntry.objects.filter(position__in=positions.values()).select_related("event").in_bulk()
+    of_key = {key.pk: key for key in keys}
+    return {pk: _first(of_key[pk], entries[position]) for pk, position in positions.items() if position in entries}
+
+
+def _first(key: ParkedKey, entry: LogEntry) -> First:
+    event = entry.event
+    line = f"{event.event_type} of {event.stream_type} {event.stream_id}"
+    subscription = subscriptions.get(key.subscription)
+    try:
+        known = registry.named(event.event_type, event.schema_version).cls
+    except UnknownEventType:
+        return First(line=line, ending="")
+    ending = subscription.discards.get(known) if isinstance(subscription, Reactor) else None
+    return First(line=line, ending="" if ending is None else (ending.__doc__ or "Its story is ended.").strip())
+
+
+def _said_of(keys: Sequence[ParkedKey], *, discarding: bool) -> list[str]:
+    """What the confirmation tells of each key."""
+    firsts = _firsts(keys)
+    said = []
+    for key in keys:
+        first = firsts.get(key.pk)
+        line = f"{first.line}, parked by {key.subscription}" if first else f"{key.key}, parked by {key.subscription}"
+        if discarding:
+            line += f". {first.ending}" if first and first.ending else ". It has no sound end and can only be retried."
+        else:
+            line += f": {key.error[:120]}"
+        said.append(line)
+    return said
 
 
 def _bounded(request: HttpRequest, queryset: QuerySet[Any]) -> list[ParkedKey]:

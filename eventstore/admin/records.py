@@ -85,14 +85,23 @@ class RecordAdmin(LockedAdmin):
 class OperationAdmin(RecordAdmin):
     """What operators did."""
 
-    list_display = ("when", "actor", "action", "subscription", "why")
+    list_display = ("when", "actor", "action", "to", "why")
     fields = ("when", "actor", "action", "subscription", "details")
-    lead = "What operators did to subscriptions and parked events, and why. Nobody can change it."
+    title = "Operations"
+    lead = (
+        "What operators did to subscriptions, to parked events and to who may sign in, and why. Nobody can change it."
+    )
+    empty = "No operator has done anything yet."
 
     @admin.display(description="When")
     def when(self, row: Operation) -> SafeString:
         """When it was done."""
         return showing.moment(row.at)
+
+    @admin.display(description="To")
+    def to(self, row: Operation) -> str:
+        """What it was done to: a subscription, or a member."""
+        return row.subscription or str(row.detail.get("member", showing.NOTHING))
 
     @admin.display(description="Why")
     def why(self, row: Operation) -> str:
@@ -112,6 +121,7 @@ class SnapshotAdmin(RecordAdmin):
     fields = ("stream", "version", "state_version", "kept", "content")
     list_display_links = ("version",)
     search_class = StreamSearch
+    empty = "No stream is long enough yet to have a snapshot."
     lead = "States at a version, kept so that loading a long stream does not read all of it. Each can be made again."
 
     @admin.display(description="Stream")
@@ -137,6 +147,7 @@ class IdempotencyRecordAdmin(RecordAdmin):
     fields = ("when", "principal", "key")
     search_class = RequestSearch
     title = "Answered requests"
+    empty = "No request with an Idempotency-Key has been answered within the time that answers are kept."
     lead = "Requests whose repeats are answered alike. What was answered is not shown."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -157,6 +168,7 @@ class SubjectKeyAdmin(RecordAdmin):
     fields = ("person", "since", "state")
     search_class = SubjectSearch
     title = "Keys of persons"
+    empty = "No person is known yet: each gets a key with the first event about them."
     lead = "Whose personal fields are sealed with a key of their own. Without the key nobody can read them again."
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -189,6 +201,7 @@ class OutboxEntryAdmin(LockedAdmin):
     list_select_related = ("event",)
     fields = ("what", "stream", "when", "stream_bucket", "route_bucket")
     title = "Backlog"
+    empty = "No event waits: all have their place in the log."
     lead = "Events that are recorded and wait for their place in the log: a matter of milliseconds."
 
     @admin.display(description="What happened")
@@ -199,7 +212,7 @@ class OutboxEntryAdmin(LockedAdmin):
     @admin.display(description="Stream")
     def stream(self, row: OutboxEntry) -> SafeString:
         """The event's stream."""
-        return showing.stream_link(row.event.stream_type, row.event.stream_id, row.event.version)
+        return showing.short_stream_link(row.event.stream_type, row.event.stream_id, row.event.version)
 
     @admin.display(description="Recorded")
     def when(self, row: OutboxEntry) -> SafeString:

@@ -91,6 +91,17 @@ def stream_link(stream_type: str, stream_id: UUID, version: int | None = None) -
     )
 
 
+def short_stream_link(stream_type: str, stream_id: UUID, version: int) -> SafeString:
+    """A link to a stream for a list, where a whole id leaves no room: the end of it, all of it on hover."""
+    return format_html(
+        '<a class="es-id" href="{}" title="{}">{} …{}</a>',
+        stream_address(stream_type, stream_id, version),
+        stream_id,
+        stream_type,
+        str(stream_id)[-8:],
+    )
+
+
 def story_link(correlation_id: Any, text: str = "") -> SafeString:
     """A link to a whole story."""
     return format_html(
