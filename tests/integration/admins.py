@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
+from axes.models import AccessAttempt
 from django.contrib.auth.models import Group
 from django.db import connection
 from django.test import Client
@@ -66,6 +67,7 @@ def fill_store() -> History:
     position = LogEntry.objects.get(event_id=first.id).position
     with connection.cursor() as cursor:
         cursor.execute(INSERT_REST, [first.stream_id, position])
+    AccessAttempt.objects.create(username="mallory", ip_address="192.0.2.1", failures_since_start=1)
     AuthToken.objects.create(member_of(Role.SERVICE, name=f"billing-{new_id()}"))
     return history
 
