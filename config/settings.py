@@ -151,7 +151,7 @@ TEMPLATES: list[dict[str, Any]] = [
 
 
 # A server that is gone, or that nothing reaches any more, is given up within half a minute, not after the system's
-# quarter of an hour, and in no time where it refuses. An address may say otherwise (…/daybook?keepalives_idle=60).
+# quarter of an hour. An address may say otherwise (…/daybook?keepalives_idle=60).
 NETWORK_PATIENCE = {
     "connect_timeout": 5,  # seconds
     "keepalives_idle": 10,  # seconds of silence before the first probe

@@ -17,6 +17,12 @@ GRANT daybook_app TO daybook_owner;
 -- A session that was left in the middle of a transaction must not keep its locks: others wait for them.
 ALTER ROLE daybook_app SET idle_in_transaction_session_timeout = '30s';
 
+-- Nor a transaction that never ends. The longest of Daybook's own is some seconds. (Older servers cannot bound it.)
+SELECT current_setting('server_version_num')::int >= 170000 AS bounds_transactions \gset
+\if :bounds_transactions
+ALTER ROLE daybook_app SET transaction_timeout = '2min';
+\endif
+
 CREATE DATABASE daybook OWNER daybook_owner TEMPLATE template0 ENCODING 'UTF8';
 REVOKE ALL ON DATABASE daybook FROM PUBLIC;
 GRANT CONNECT ON DATABASE daybook TO daybook_app;

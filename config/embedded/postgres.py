@@ -62,6 +62,10 @@ GRANT_APP_TO_OWNER = "GRANT {app} TO {owner}"
 # setting of the role, so that it holds behind a pooler too.
 END_IDLE_TRANSACTIONS = "ALTER ROLE {app} SET idle_in_transaction_session_timeout = '30s'"
 
+# A transaction that never ends holds its locks, and keeps dead rows from being cleared for everybody. The longest that
+# Daybook's own code makes is some seconds, and a worker is ended after fifty.
+END_LONG_TRANSACTIONS = "ALTER ROLE {app} SET transaction_timeout = '2min'"
+
 CREATE_DATABASE = "CREATE DATABASE {database} OWNER {owner}"
 
 
@@ -156,8 +160,8 @@ def ensure_database(*, home: Home, credentials: Credentials) -> None:
                 names = {"role": sql.Identifier(role), "password": sql.Literal(password)}
                 connection.execute(sql.SQL(CREATE_ROLE).format(**names))
         names = {"app": sql.Identifier(APP_ROLE), "owner": sql.Identifier(OWNER_ROLE)}
-        connection.execute(sql.SQL(GRANT_APP_TO_OWNER).format(**names))
-        connection.execute(sql.SQL(END_IDLE_TRANSACTIONS).format(**names))
+        for statement in (GRANT_APP_TO_OWNER, END_IDLE_TRANSACTIONS, END_LONG_TRANSACTIONS):
+            connection.execute(sql.SQL(statement).format(**names))
         if not connection.execute(SELECT_DATABASE, [DATABASE_NAME]).fetchone():
             database = {"database": sql.Identifier(DATABASE_NAME), "owner": sql.Identifier(OWNER_ROLE)}
             connection.execute(sql.SQL(CREATE_DATABASE).format(**database))

@@ -109,3 +109,21 @@ def test_a_session_left_in_the_middle_of_a_transaction_is_ended(db: None) -> Non
     with connection.cursor() as cursor:
         cursor.execute("SHOW idle_in_transaction_session_timeout")
         assert cursor.fetchone() == ("30s",)
+
+
+def test_a_transaction_that_does_not_end_is_ended(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_setting('server_version_num')::int, current_setting('transaction_timeout', true)"
+        )
+        (version, bound) = cursor.fetchone()
+    assert bound == ("2min" if version >= 170000 else None)  # older servers have no such setting
+
+
+def test_a_server_that_nothing_reaches_any_more_is_given_up_within_half_a_minute(db: None) -> None:
+    connection.ensure_connection()
+    asked = connection.connection.info.get_parameters()
+    silence = int(asked["keepalives_idle"]) + int(asked["keepalives_interval"]) * int(asked["keepalives_count"])
+    assert silence <= 30
+    assert int(asked["tcp_user_timeout"]) <= 30_000
+    assert int(asked["connect_timeout"]) <= 5

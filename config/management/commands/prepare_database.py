@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from config.server_checks import ServerUnfit, check_server
 from eventstore.tables import ensure_tables
 
 
@@ -17,7 +18,12 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []  # the migrate command runs those that matter
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Migrate as the owner, then make the read models' tables, and rebuild changed ones, as the app role."""
+        """Ask the server whether it is fit, migrate as the owner, then make and rebuild read models as the app role."""
+        try:
+            for warning in check_server():
+                self.stderr.write(warning)
+        except ServerUnfit as error:
+            raise CommandError(str(error)) from error
         executor = MigrationExecutor(connection)
         pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
         connection.close()  # it is opened again as the owner
