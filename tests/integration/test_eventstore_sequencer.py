@@ -140,6 +140,20 @@ def test_an_event_with_a_low_id_that_commits_late_is_neither_skipped_nor_put_bef
     assert ids != sorted(ids)
 
 
+def test_events_are_sequenced_from_the_lowest_id_wherever_their_rows_stand(shop: Shop) -> None:
+    cart = shop.open()
+    for sku in ("tea", "cup", "pot"):
+        shop.add(cart, sku)
+    with transaction.atomic():  # the table's own order is now the other way round
+        rows("CREATE TEMPORARY TABLE waiting ON COMMIT DROP AS SELECT * FROM eventstore_outbox")
+        rows("DELETE FROM eventstore_outbox")
+        rows("INSERT INTO eventstore_outbox SELECT * FROM waiting ORDER BY event_id DESC")
+    assert sequence(limit=2) is Outcome.MOVED
+    assert [version for _, _, version in rows(SELECT_LOG)] == [1, 2]
+    _sequence_all()
+    assert [version for _, _, version in rows(SELECT_LOG)] == [1, 2, 3, 4]
+
+
 def test_a_rolled_back_append_leaves_no_gap(shop: Shop) -> None:
     first = shop.open()
     with pytest.raises(facts.NotInCart):
@@ -250,3 +264,8 @@ def test_it_shows_that_it_lives_though_there_is_nothing_to_do() -> None:
     rows("UPDATE eventstore_sequencer SET heartbeat_at = heartbeat_at - interval '1 hour'")
     assert sequence() is Outcome.EMPTY
     assert value("SELECT clock_timestamp() - heartbeat_at < interval '1 minute' FROM eventstore_sequencer")
+    # … and no more than once a second: each write leaves a dead row behind.
+    rows("UPDATE eventstore_sequencer SET heartbeat_at = clock_timestamp() + interval '1 hour'")
+    before = value("SELECT heartbeat_at FROM eventstore_sequencer")
+    assert sequence() is Outcome.EMPTY
+    assert value("SELECT heartbeat_at FROM eventstore_sequencer") == before

@@ -373,6 +373,18 @@ def test_it_rejects_a_credit_that_would_overflow() -> None:
     given(*nearly_full()).when(credit).then(credit_rejected("limit_exceeded"))
 
 
+def test_it_takes_a_credit_that_fills_it_to_the_limit() -> None:
+    filling = CreditAccount(transfer_id=RENT, amount=100_00, currency="EUR", counterparty_account_id=BOBS_ACCOUNT)
+    given(*nearly_full()).when(filling).then_state(Open(balance=MAX_BALANCE_MINOR, currency="EUR"))
+
+
+@pytest.mark.parametrize("kind", CashEntryKind)
+def test_it_reverses_only_what_could_have_been_an_entry(kind: CashEntryKind) -> None:
+    for amount, error in ((0, AmountNotPositive), (-1, AmountNotPositive), (MAX_AMOUNT_MINOR + 1, LimitExceeded)):
+        broken = ReverseCashEntry(entry_id=ENTRY, entry_kind=kind, amount=amount, reason="Typed twice")
+        given(*RICH).when(broken).then_raises(error)
+
+
 def test_it_takes_a_refund_even_when_it_is_full() -> None:
     given(*nearly_full()).when(refund).then(refunded(balance=MAX_BALANCE_MINOR + 50_00))
 
@@ -380,6 +392,15 @@ def test_it_takes_a_refund_even_when_it_is_full() -> None:
 def test_it_refunds_only_what_could_have_been_debited() -> None:
     broken = RefundDebit(transfer_id=RENT, amount=0, counterparty_account_id=BOBS_ACCOUNT)
     given(*RICH).when(broken).then_raises(AmountNotPositive)
+
+
+@pytest.mark.parametrize("amount", [1, MAX_AMOUNT_MINOR])
+def test_it_moves_the_smallest_and_the_largest_amount(amount: int) -> None:
+    holding = [opened(0), CashDeposited(amount=MAX_AMOUNT_MINOR, balance=MAX_AMOUNT_MINOR, description="")]
+    taking = DebitAccount(transfer_id=RENT, amount=amount, currency="EUR", counterparty_account_id=BOBS_ACCOUNT)
+    given(*holding).when(taking).then_state(Open(balance=MAX_AMOUNT_MINOR - amount, currency="EUR"))
+    giving = CreditAccount(transfer_id=RENT, amount=amount, currency="EUR", counterparty_account_id=BOBS_ACCOUNT)
+    given(*holding).when(giving).then_state(Open(balance=MAX_AMOUNT_MINOR + amount, currency="EUR"))
 
 
 @pytest.mark.parametrize("amount", [0, -150_00, MAX_AMOUNT_MINOR + 1])

@@ -116,6 +116,12 @@ def test_it_keeps_what_the_client_said_about_it() -> None:
     )
 
 
+def test_it_keeps_as_much_as_a_client_may_say() -> None:
+    notes = {f"{number:040}": "x" * 500 for number in range(20)}
+    most = rent(MAX_AMOUNT_MINOR, description="x" * 200, reference="x" * 100, metadata=notes)
+    given().when(create(most)).then(MoneyTransferCreated(details=most))
+
+
 @pytest.mark.parametrize(
     ("command", "error", "code"),
     [
