@@ -17,7 +17,8 @@ from django.http import HttpRequest, HttpResponseBase
 Message = dict[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 
-# A bank's pages need none of what a browser could let them do.
+# A bank's pages need none of what a browser could let them do. Only what Chromium knows on every system is named: it
+# writes an error to the console of every page for any other (bluetooth, on Linux).
 _FEATURES: Final = (
     *("accelerometer", "autoplay", "camera", "clipboard-read", "display-capture", "encrypted-media"),
     *("fullscreen", "geolocation", "gyroscope", "hid", "idle-detection", "local-fonts", "magnetometer", "microphone"),
