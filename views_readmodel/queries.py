@@ -92,6 +92,12 @@ LEFT JOIN readmodel.customer c ON c.customer_id = a.customer_id
 ORDER BY a.opened_at DESC, a.account_id DESC
 """
 
+# What a customer holds in each currency.
+_HOLDINGS = """
+SELECT currency, sum(balance)::bigint FROM readmodel.account
+WHERE customer_id = %(customer_id)s GROUP BY currency ORDER BY currency
+"""
+
 # Accounts by their ids.
 _ACCOUNTS_BY_ID = """
 SELECT a.account_id, a.number, a.title, a.customer_id, a.currency, a.balance, a.state, a.reference, a.opened_at,
@@ -374,6 +380,11 @@ def entries(
         after=after,
         limit=limit,
     )
+
+
+def holdings(*, customer_id: UUID) -> list[tuple[str, int]]:
+    """What a customer holds in all their accounts: each currency and the sum in its minor units."""
+    return [(currency, balance) for currency, balance in _values(_HOLDINGS, {"customer_id": customer_id})]
 
 
 def reversed_entries(*, entries: Sequence[EntryRow]) -> set[UUID]:

@@ -14,6 +14,7 @@ from django.shortcuts import render
 from accounts.permissions import AccountsPermission
 from accounts.published.events import AccountStatus
 from accounts.published.money import DECIMALS
+from eventstore.rest.requests import MAX_VERSION
 from views_readmodel import queries
 from views_readmodel.pages.account_actions import REVERSIBLE, offered
 from views_readmodel.pages.commanding import posting
@@ -24,7 +25,7 @@ from views_readmodel.projections.accounts import EntryKind
 
 STATES: Final = tuple(status.value for status in AccountStatus)
 MOST_LINES: Final = 400
-"""How many entries one printed statement takes, so that it is made in 200 ms; more are for a shorter span of dates."""
+"""How many entries one sheet of a printed statement takes, so that it is made in 200 ms; the next sheet goes on."""
 
 
 _FIRST_DAY: Final = date(1900, 1, 1)
@@ -55,14 +56,20 @@ class SpanForm(forms.Form):
 
 
 class Statement(NamedTuple):
-    """The entries of some days, the oldest first, between two balances in minor units."""
+    """A sheet with the entries of some days, the oldest first, between two balances in minor units."""
 
     opening: int
     entries: list[queries.EntryView]
     closing: int
     money_in: int
     money_out: int
-    is_whole: bool  # whether all entries of the span are there
+    earlier: int | None  # the version before which an earlier sheet ends, when the days have more entries
+    is_last: bool  # whether no later sheet goes on from here
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all entries of the days are on this one sheet."""
+        return self.is_last and self.earlier is None
 
 
 @page(AccountsPermission.VIEW_ACCOUNTS)
@@ -131,28 +138,40 @@ def statement(request: HttpRequest, account_id: UUID) -> HttpResponse:
     form = SpanForm(request.GET if "first" in request.GET else {"first": now.replace(day=1), "last": now})
     context: dict[str, Any] = {"account": found, "form": form}
     if form.is_valid():
-        context |= form.cleaned_data | {"statement": _statement(account_id, **form.cleaned_data)}
+        before = _version(request.GET.get("before", ""))
+        context |= form.cleaned_data | {"statement": _statement(account_id, before=before, **form.cleaned_data)}
     return render(request, "accounts/statement.html", context)
 
 
-def _statement(account_id: UUID, *, first: date, last: date) -> Statement:
+def _version(text: str) -> int | None:
+    """The version that an address names, or None when it names none. Raises Http404 for anything else."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 0 < int(text) <= MAX_VERSION):
+        raise Http404
+    return int(text)
+
+
+def _statement(account_id: UUID, *, first: date, last: date, before: int | None) -> Statement:
     newest_first = queries.entries(
         account_id=account_id,
         created_from=begins(first),
         created_to=begins(last + timedelta(days=1)),
+        after=before,
         limit=MOST_LINES + 1,
     )
     entries = newest_first[:MOST_LINES][::-1]
     if entries:
         opening = entries[0].balance_after - entries[0].amount
     else:
-        before = queries.entries(account_id=account_id, created_to=begins(first), limit=1)
-        opening = before[0].balance_after if before else 0
+        earlier = queries.entries(account_id=account_id, created_to=begins(first), limit=1)
+        opening = earlier[0].balance_after if earlier else 0
     return Statement(
         opening=opening,
         entries=entries,
         closing=entries[-1].balance_after if entries else opening,
         money_in=sum(entry.amount for entry in entries if entry.amount > 0),
         money_out=sum(entry.amount for entry in entries if entry.amount < 0),
-        is_whole=len(newest_first) <= MOST_LINES,
+        earlier=entries[0].version if len(newest_first) > MOST_LINES else None,
+        is_last=before is None,
     )

@@ -57,11 +57,13 @@ def customer(request: HttpRequest, customer_id: UUID) -> HttpResponse:
         return render(request, "parts/posting.html", {"what": "customer"})
     accounts: Sequence[queries.AccountView] = ()
     if request.user.has_perm(AccountsPermission.VIEW_ACCOUNTS):
-        accounts = queries.accounts(customer_id=customer_id, limit=MOST_ACCOUNTS)
+        accounts = queries.accounts(customer_id=customer_id, limit=MOST_ACCOUNTS + 1)
+    has_more = len(accounts) > MOST_ACCOUNTS
     context = {
         "customer": found,
-        "accounts": accounts,
-        "totals": _totals(accounts),
+        "accounts": accounts[:MOST_ACCOUNTS],
+        "has_more": has_more,
+        "totals": _totals_of_all(customer_id) if has_more else _totals(accounts),
         "posting": found.version < waited_for,
     }
     return render(request, "accounts/customers/customer.html", context)
@@ -130,6 +132,10 @@ def _customer(customer_id: UUID) -> CustomerRow:
 def _given(form: Any) -> dict[str, Any]:
     """What the form asks for, as services take it: what was left empty is absent (None)."""
     return {name: value or None for name, value in form.cleaned_data.items() if name != "key"}
+
+
+def _totals_of_all(customer_id: UUID) -> list[Total]:
+    return [Total(currency, balance) for currency, balance in queries.holdings(customer_id=customer_id)]
 
 
 def _totals(accounts: Sequence[queries.AccountView]) -> list[Total]:

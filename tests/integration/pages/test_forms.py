@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from unittest.mock import patch
 from uuid import UUID, uuid4
 
@@ -171,6 +172,38 @@ def test_the_statement_of_some_days_runs_from_one_balance_to_the_other(teller: D
     assert "No money moved on these days" in before
     wrong = teller.get(f"/accounts/{bank['payer']}/statement?first=2020-02-01&last=2020-01-31").content.decode()
     assert "before the first day" in wrong
+
+
+def test_a_long_statement_goes_on_from_sheet_to_sheet_and_says_so(teller: Desk, bank: dict[str, UUID]) -> None:
+    address = f"/accounts/{bank['payer']}/statement"
+    whole = teller.get(address).content.decode()
+    assert "one sheet" not in whole
+    with patch("views_readmodel.pages.accounts.MOST_LINES", 20):
+        last = teller.get(address).content.decode()
+        earlier = unescape(re.search(r'href="([^"]*before=[^"]*)"', last)[1])  # type: ignore[index]
+        first = teller.get(earlier).content.decode()
+    assert re.search(r'id="closing"><span class="total">380\.00<', last)
+    forward = re.search(r'id="opening">([\d.]+)<', last)[1]  # type: ignore[index]
+    assert "Brought forward" in last
+    assert "Closing balance" in last
+    assert f'id="closing"><span class="total">{forward}<' in first
+    assert re.search(r'id="opening">0\.00<', first)
+    assert "Carried forward" in first
+    assert "Opening balance" in first
+    assert first.count('<td class="breakable">') + last.count('<td class="breakable">') == 32
+    assert teller.get(f"{address}?first=2020-01-01&last=2020-01-31&before=x").status_code == 404
+
+
+def test_a_customer_s_totals_are_of_all_their_accounts_even_those_not_shown(
+    teller: Desk, bank: dict[str, UUID], counter: Counter
+) -> None:
+    body = {"customer_id": str(bank["customer"]), "title": "Holiday", "currency": "EUR", "initial_balance": "7.00"}
+    counter.post("accounts", body)
+    dispatch()
+    with patch("views_readmodel.pages.customers.MOST_ACCOUNTS", 1):
+        page = teller.get(f"/customers/{bank['customer']}").content.decode()
+    assert "the newest 1 account" in page
+    assert '387.00<span class="currency">EUR' in page
 
 
 def test_all_that_is_wrong_with_a_new_transfer_is_said_at_once(teller: Desk) -> None:
