@@ -13,7 +13,8 @@ class StaffConfig(AppConfig):
     label = "staff"
 
     def ready(self) -> None:
-        """Has the roles brought up to date after every migration, and signing in described."""
+        """Has the roles brought up to date after every migration, signing in described, and each log-in stamped."""
         import_module("config.staff.schema")
+        import_module("config.staff.idle")  # its receiver: a log-in before the first request is stamped too
         roles = import_module("config.staff.roles")  # it needs models, which are there only now
         post_migrate.connect(roles.apply_roles, sender=self, dispatch_uid="config.staff.roles")
