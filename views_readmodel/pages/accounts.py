@@ -65,11 +65,7 @@ class Statement(NamedTuple):
     money_out: int
     earlier: int | None  # the version before which an earlier sheet ends, when the days have more entries
     is_last: bool  # whether no later sheet goes on from here
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether all entries of the days are on this one sheet."""
-        return self.is_last and self.earlier is None
+    is_whole: bool  # whether all entries of the days are on this one sheet
 
 
 @page(AccountsPermission.VIEW_ACCOUNTS)
@@ -174,4 +170,5 @@ def _statement(account_id: UUID, *, first: date, last: date, before: int | None)
         money_out=sum(entry.amount for entry in entries if entry.amount < 0),
         earlier=entries[0].version if len(newest_first) > MOST_LINES else None,
         is_last=before is None,
+        is_whole=before is None and len(newest_first) <= MOST_LINES,
     )
