@@ -59,6 +59,7 @@ def drain(
     pauses = rounds = 0
     pace = sealer.Pace()
     checkpoints.ensure(store.subscriptions, using=store.using)
+    parking.heed_clock(using=store.using)
     with quietly():
         while time.monotonic() < deadline:
             rounds += 1

@@ -14,6 +14,9 @@ from eventstore.subscriptions.registry import Follows, Projection, Subscription,
 IDLE_LIMIT = 1_000
 """A checkpoint further behind than this is advanced though nothing concerns it, so that looking ahead stays cheap."""
 
+LONGEST_HOLD_SECONDS = 10
+"""No checkpoint is held for longer at a time."""
+
 # The checkpoints of these subscriptions that exist.
 _SELECT_EXISTING = "SELECT DISTINCT subscription FROM eventstore_checkpoint WHERE subscription = ANY(%s)"
 
@@ -24,13 +27,17 @@ VALUES (%s, %s, %s, %s, 0, %s)
 ON CONFLICT (subscription, bucket_low) DO NOTHING
 """
 
-# Who has something to do. Looks at no more than IDLE_LIMIT log entries for each checkpoint.
+# Who has something to do. Looks at no more than IDLE_LIMIT log entries for each checkpoint. A hold is for seconds: one
+# that ends later than that was made before the clock was set back.
 _SELECT_DUE = """
 SELECT c.id, c.subscription, c.projection_version
 FROM eventstore_checkpoint c
 CROSS JOIN (SELECT position FROM eventstore_sequencer WHERE id = 1) AS head
 WHERE c.status = 'running' AND c.position < head.position AND c.subscription = ANY(%s)
-    AND (c.held_until IS NULL OR c.held_until <= clock_timestamp())
+    AND (
+        c.held_until IS NULL
+        OR c.held_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => %s)
+    )
     AND (
         head.position - c.position > %s
         OR EXISTS (
@@ -135,7 +142,7 @@ def follows_of(subscription: Subscription) -> str:
 def due(subscription_ids: Collection[str], *, using: str) -> list[Due]:
     """Which checkpoints of these subscriptions have something to do: one query, those furthest behind first."""
     with connections[using].cursor() as cursor:
-        cursor.execute(_SELECT_DUE, [list(subscription_ids), IDLE_LIMIT])
+        cursor.execute(_SELECT_DUE, [list(subscription_ids), LONGEST_HOLD_SECONDS, IDLE_LIMIT])
         return [Due(*row) for row in cursor]
 
 

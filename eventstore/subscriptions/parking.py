@@ -95,6 +95,19 @@ WHERE id = (SELECT id FROM eventstore_parked_key WHERE id = %s FOR UPDATE SKIP L
 RETURNING attempts
 """
 
+# Has those keys tried now whose time is further away than any delay of theirs: it was named before the clock was set
+# back. Nothing is looked at unless the log, too, says that the clock has been further.
+_HEED_CLOCK = """
+UPDATE eventstore_parked_key SET next_attempt_at = clock_timestamp()
+WHERE (SELECT sequenced_at > clock_timestamp() FROM eventstore_sequencer WHERE id = 1)
+    AND id = ANY(ARRAY(
+        SELECT k.id FROM eventstore_parked_key k
+        WHERE k.next_attempt_at > clock_timestamp()
+            + make_interval(secs => LEAST(power(2, LEAST(GREATEST(k.attempts, 1), 20)), %s))
+        FOR UPDATE SKIP LOCKED
+    ))
+"""
+
 # Takes waiting keys whose time has come, of subscriptions that no operator has paused, and counts the attempt: should
 # it kill the process, each is tried alone from then on.
 _STAMP_WAITING = """
@@ -263,6 +276,12 @@ def due_keys(subscriptions: Collection[Subscription], *, limit: int, using: str)
     with connections[using].cursor() as cursor:
         cursor.execute(_SELECT_DUE, [[found.id for found in subscriptions], versions, limit])
         return [DueKey(*row) for row in cursor]
+
+
+def heed_clock(*, using: str) -> None:
+    """Has nothing wait longer for its next attempt because the database's clock was set back."""
+    with transaction.atomic(using=using, durable=True), connections[using].cursor() as cursor:
+        cursor.execute(_HEED_CLOCK, [LONGEST_DELAY_SECONDS])
 
 
 def retry(parked_key_id: int, subscription: Subscription, *, store: EventStore) -> Retry:

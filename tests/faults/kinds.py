@@ -291,10 +291,20 @@ class ClockSetBack(Fault):
         try:
             self.last(self.seconds / 2)
             self.product.wait(self._has_recorded_ahead, "an event is recorded ahead of time", seconds=60.0)
-            self.product.cut_connections(most=100)  # what is held then is held until a moment in the future
-            self.last(self.seconds / 2)
+            for _ in range(5):  # what is held now is held until a moment that lies in the future
+                self.wait_for_work()
+                self.product.cut_connections(most=100)
+                if wait_until(self._is_held_ahead, timeout_seconds=1.0):
+                    break
         finally:
             self.product.set_clock(ahead_seconds=0)
+
+    def _is_held_ahead(self) -> bool:
+        statement = """
+        SELECT EXISTS (SELECT FROM eventstore_checkpoint
+                       WHERE held_until > pg_catalog.clock_timestamp() + interval '10 seconds')
+        """
+        return bool(self.product.rows(statement)[0][0])
 
     def _has_recorded_ahead(self) -> bool:
         """Whether the latest event lies in the future of the machine's clock."""

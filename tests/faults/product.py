@@ -46,6 +46,10 @@ _MAKE_CLOCK: Final = (
     CREATE FUNCTION faults.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
     RETURN pg_catalog.clock_timestamp() + (SELECT ahead FROM faults.clock)
     """,
+    """
+    CREATE FUNCTION faults.statement_timestamp() RETURNS timestamptz LANGUAGE sql STABLE
+    RETURN pg_catalog.statement_timestamp() + (SELECT ahead FROM faults.clock)
+    """,
     "GRANT USAGE ON SCHEMA faults TO PUBLIC",
     "GRANT SELECT ON faults.clock TO PUBLIC",
     f'ALTER ROLE {APP_ROLE} IN DATABASE {DATABASE_NAME} SET search_path = faults, "$user", public, pg_catalog',

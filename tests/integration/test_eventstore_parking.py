@@ -188,6 +188,22 @@ def test_a_retry_comes_by_itself_and_the_delay_grows_up_to_an_hour() -> None:
     assert rows(SELECT_DELAY) == [(41, 3600)]
 
 
+@pytest.mark.parametrize("attempts", [0, 1, 5])
+def test_a_clock_that_is_set_back_puts_off_no_retry(attempts: int) -> None:
+    sickness = Sickness(POISON)
+    shop = Shop(watching(sickness.handle))
+    shop.add(shop.open(), POISON)
+    assert shop.drain()
+    tried = len(sickness.tries)
+    rows("UPDATE eventstore_parked_key SET attempts = %s", [attempts])
+    rows("UPDATE eventstore_parked_key SET next_attempt_at = clock_timestamp() + interval '10 minutes'")
+    rows("UPDATE eventstore_sequencer SET sequenced_at = clock_timestamp() + interval '10 minutes'")
+    sickness.skus.clear()
+    assert shop.drain()
+    assert len(sickness.tries) == tried + 1
+    assert parked() == []
+
+
 def test_a_retry_goes_as_far_as_it_can_and_keeps_the_order() -> None:
     sickness = Sickness("first", "second")
     shop = Shop(watching(sickness.handle))

@@ -120,7 +120,7 @@ HOT: Final[dict[str, tuple[str, Sequence[Any]]]] = {
     "read by stream: far behind": (reading._READ_BY_STREAM, [0, 1_000, 0, 255, 500, ["CartOpened"]]),
     "read by route": (reading._READ_BY_ROUTE, _range),
     "read one": (reading._READ_ONE, [77]),
-    "due": (checkpoints._SELECT_DUE, [["follower"], 1_000]),
+    "due": (checkpoints._SELECT_DUE, [["follower"], 10, 1_000]),
     "known ids": (handling._SELECT_KNOWN, [STREAM_IDS]),
     "parked among a batch": (parking._LOCK_KEYS, ["follower", STREAM_IDS]),
     "parked: the first behind a key": (parking._SELECT_FIRST, [7]),
@@ -174,7 +174,7 @@ def test_a_plan_that_reads_a_table_from_end_to_end_is_noticed(filled: psycopg.Co
 
 def test_what_is_due_is_found_without_looking_far_ahead(filled: psycopg.Connection) -> None:
     rows("UPDATE eventstore_checkpoint SET position = 0")
-    plan = value(f"EXPLAIN (ANALYZE, FORMAT JSON) {checkpoints._SELECT_DUE}", [["follower"], 1_000])
+    plan = value(f"EXPLAIN (ANALYZE, FORMAT JSON) {checkpoints._SELECT_DUE}", [["follower"], 10, 1_000])
     (found,) = json.loads(plan) if isinstance(plan, str) else plan
     assert found["Plan"]["Actual Rows"] == 16
     assert _entries_read(found["Plan"]) == 0

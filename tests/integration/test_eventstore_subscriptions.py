@@ -238,7 +238,7 @@ class TestDue:
         [
             "status = 'paused'",
             "status = 'replaying'",
-            "held_until = clock_timestamp() + interval '1 hour'",
+            "held_until = clock_timestamp() + interval '8 seconds'",
         ],
     )
     def test_who_is_stopped_is_not_due(self, change: str) -> None:
@@ -250,6 +250,14 @@ class TestDue:
         assert self._due(shop) == []
         assert shop.drain()
         assert notes() == []
+
+    def test_a_hold_from_before_the_clock_was_set_back_is_over(self) -> None:
+        shop = Shop(watching(_note))
+        shop.add(shop.open(), "a")
+        _sequence()
+        rows("UPDATE eventstore_checkpoint SET held_until = clock_timestamp() + interval '1 hour'")
+        assert shop.drain()
+        assert notes() == ["a"]
 
     def test_a_subscription_of_another_program_is_not_due(self) -> None:
         shop = Shop(watching(_note))
