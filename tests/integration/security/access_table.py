@@ -127,7 +127,7 @@ admin/auth/group/add/                                      POST    403  403
 admin/axes/accessattempt/                                  GET     403  200
 admin/axes/accessattempt/                                  POST    403  302
 admin/knox/authtoken/                                      GET     403  200
-admin/knox/authtoken/                                      POST    403  302
+admin/knox/authtoken/                                      POST    403  200
 admin/staff/staffmember/                                   GET     403  200
 admin/staff/staffmember/                                   POST    403  302
 admin/staff/staffmember/<id>/password/                     GET     403  200
