@@ -93,8 +93,13 @@ class Daybook:
         for process in self.family():
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+        self.forget()
+
+    def forget(self) -> None:
+        """Collect the process that ended, and what it said; what it started is another's."""
+        self.process.wait()
         self._reader.join(STOP_SECONDS)
-        if self.process.stdout:
+        if self.process.stdout and not self._reader.is_alive():
             self.process.stdout.close()
 
     def _read(self) -> None:

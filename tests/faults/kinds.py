@@ -175,6 +175,7 @@ class WakeupsLost(Fault):
 
     name = "wake-ups lost"
     how: ClassVar[str] = "lost"
+    least = 3  # of them
 
     def strike(self) -> None:
         """Does that to most of them."""
@@ -182,7 +183,7 @@ class WakeupsLost(Fault):
         with self.product.proxies.wakeups(WakeupFault(how=self.how, share=self.random.choice([0.5, 0.9, 1.0]))):
             self.last()
             self.product.wait(
-                lambda: done[f"wake-ups {self.how}"] >= before + 3, f"wake-ups were {self.how}", seconds=60.0
+                lambda: done[f"wake-ups {self.how}"] >= before + self.least, f"wake-ups were {self.how}", seconds=60.0
             )
 
 

@@ -141,7 +141,7 @@ class Product:
     def kill_up(self) -> None:
         """SIGKILL to `up` alone; what it started is its next run's to find."""
         self.daybook.process.kill()
-        self.daybook.process.wait()
+        self.daybook.forget()
         self.log += self.daybook.lines[-500:]
 
     def _environment(self) -> dict[str, str]:
