@@ -7,7 +7,7 @@ request's context; nothing from outside begins a line, or speaks to the terminal
 import logging
 import re
 from io import StringIO
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import structlog
 
@@ -27,27 +27,33 @@ class FirstLineOnly(logging.Filter):
         return True
 
 
-def logging_settings(*, format_name: str, level: str) -> dict[str, Any]:
-    """Configure structlog and return Django's LOGGING. `format_name` is one of LOG_FORMATS, `level` of LOG_LEVELS."""
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.PositionalArgumentsFormatter(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
-        structlog.processors.UnicodeDecoder(),
-    ]
+_ADDED_TO_EACH_LINE: Final[list[Any]] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.PositionalArgumentsFormatter(),
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+    structlog.processors.UnicodeDecoder(),
+]
+
+
+def configure_structlog() -> None:
+    """Sends what structlog logs through the standard library; once in a process, before the first line."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
             _drop_noise,
-            *shared,
+            *_ADDED_TO_EACH_LINE,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+def logging_settings(*, format_name: str, level: str) -> dict[str, Any]:
+    """Django's LOGGING. `format_name` is one of LOG_FORMATS, `level` of LOG_LEVELS."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -58,7 +64,7 @@ def logging_settings(*, format_name: str, level: str) -> dict[str, Any]:
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     *_renderers(format_name),
                 ],
-                "foreign_pre_chain": shared,
+                "foreign_pre_chain": _ADDED_TO_EACH_LINE,
             }
         },
         "filters": {"brief": {"()": FirstLineOnly}},

@@ -19,7 +19,7 @@ from kombu.entity import Queue
 from config.embedded import home as embedded
 from config.embedded.credentials import CredentialsUnreadable, new_sealing_key, read_credentials
 from config.environment import HIGHEST_PORT, Environment
-from config.logs import LOG_FORMATS, LOG_LEVELS, logging_settings
+from config.logs import LOG_FORMATS, LOG_LEVELS, configure_structlog, logging_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
@@ -418,6 +418,7 @@ WHITENOISE_USE_FINDERS = not STATIC_ROOT
 LOGGING_CONFIG = "logging.config.dictConfig"
 # A 503 asks to come back; what nobody expected is logged as an error with its traceback, where it was raised.
 DJANGO_STRUCTLOG_STATUS_5XX_LOG_LEVEL = logging.WARNING
+configure_structlog()
 LOGGING = logging_settings(
     format_name=env.one_of("LOG_FORMAT", default="console", choices=LOG_FORMATS),
     level=env.one_of("LOG_LEVEL", default="INFO", choices=LOG_LEVELS),

@@ -9,6 +9,14 @@ from eventstore.buckets import bucket_of
 from eventstore.verification.findings import MISSING, Difference, Scope, shown
 from eventstore.verification.walking import Chunk, Found, Segment, Span, Stored, StreamCheck
 
+# Whether a version of a stream waits to be sequenced.
+_SELECT_WAITS = """
+SELECT EXISTS (
+    SELECT FROM eventstore_outbox o JOIN eventstore_event e ON e.id = o.event_id
+    WHERE e.stream_id = %s AND e.version = %s
+)
+"""
+
 # Whose personal fields are sealed with a key of theirs.
 _SELECT_SUBJECTS = "SELECT subject_id FROM eventstore_subject_key WHERE subject_id BETWEEN %s AND %s"
 
@@ -53,11 +61,21 @@ class SequencingCheck(StreamCheck):
         self._scope = scope
         return iter(())
 
+    def read(self, cursor: Any, span: Span, limit: int) -> Found:
+        """Whether the last version that waited in a stream that was cut off does so still."""
+        if self._waiting_version is None:
+            return Found(context=False)
+        cursor.execute(_SELECT_WAITS, [span.after.stream_id, self._waiting_version])
+        ((waits,),) = cursor.fetchall()
+        return Found(context=waits)
+
     def compare(self, chunk: Chunk, found: Found) -> Iterator[Difference]:
         """Everything that differs in this chunk."""
         for segment in chunk.segments:
             if segment.begins:
                 self._last_position, self._waiting_version = 0, None
+            elif not found.context:
+                self._waiting_version = None
             for event in segment.events:
                 yield from _place_differences(segment, event)
                 yield from self._position_differences(segment, event)

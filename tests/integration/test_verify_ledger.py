@@ -208,6 +208,26 @@ def test_it_finds_nothing_when_a_long_stream_moves_between_two_reads_of_it(kept:
     assert not [finding.remarks for finding in report.findings if finding.remarks]
 
 
+@pytest.mark.parametrize("chunk_events", [4, 20])
+def test_it_finds_nothing_when_what_waited_is_sequenced_between_two_reads_of_its_stream(
+    kept: Kept, chunk_events: int
+) -> None:
+    """Fewer events than it reads at a time, or a stream would grow faster than it is read."""
+
+    def deposit() -> None:
+        for account_id in (kept.ledger.shop, kept.ledger.household):
+            accounts.deposit(context=context(), account_id=account_id, amount="0.01")
+
+    def sequence_and_let_wait(phase: str, *, done: int, total: int) -> None:
+        deposit()
+        sequencer.sequence()
+        deposit()
+
+    report = report_of(chunk_events=chunk_events, progress=sequence_and_let_wait)
+    assert not found_by(report)
+    assert {finding.name: finding.counts for finding in report.findings}["sequencing"]["waiting in the outbox"] > 1
+
+
 @contextmanager
 def _meanwhile(work: Callable[[], None]) -> Iterator[None]:
     """Does the work again and again, in another thread, while the block runs."""
@@ -482,6 +502,14 @@ def test_it_finds_the_same_in_chunks_of_any_size(kept: Kept) -> None:
         assert {name: _as_a_set(finding) for name, finding in found.items()} == {
             name: _as_a_set(finding) for name, finding in whole.items()
         }
+
+
+@pytest.mark.parametrize("chunk_events", [1, 2])
+def test_it_finds_what_is_left_behind_by_what_the_next_read_shows(kept: Kept, chunk_events: int) -> None:
+    (broken,) = [broken for broken in EVERYTHING_BROKEN if broken.name == "an event that is left behind"]
+    kept.rewrite(*broken.statements)
+    finding = found_by(report_of(chunk_events=chunk_events, limit=1_000))["sequencing"]
+    assert broken.is_named(finding.named, kept.ledger), finding.named
 
 
 def _as_a_set(finding: Finding) -> tuple[int, set[Difference]]:
