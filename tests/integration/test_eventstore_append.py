@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import psycopg
 import pytest
 from django.db import OperationalError, connection, transaction
@@ -16,7 +17,16 @@ from django.db.transaction import TransactionManagementError
 from pytest_django import Settings
 
 from eventstore.aggregates import Aggregate
-from eventstore.appending import EventAlreadyRecorded, NewEvent, StreamBusy, StreamConflict, append, lock_key
+from eventstore.appending import (
+    EventAlreadyRecorded,
+    NewEvent,
+    StreamBusy,
+    StreamConflict,
+    append,
+    lock_key,
+    lock_streams,
+    try_lock_streams,
+)
 from eventstore.events import Event, StreamVersion
 from eventstore.ids import new_id
 from eventstore.store import Execution, Unit, VersionMismatch
@@ -128,9 +138,19 @@ def test_an_outbox_row_that_was_not_written_takes_the_event_back(shop: Shop, own
 def test_it_writes_only_inside_a_transaction(shop: Shop) -> None:
     with pytest.raises(TransactionManagementError):
         append([_new(new_id(), 1)], registry=facts.EVENTS, subscriptions=shop.store.subscriptions, using="default")
+    for take in (lock_streams, try_lock_streams):  # the locks would end at once
+        with pytest.raises(TransactionManagementError):
+            take([new_id()], using="default")
 
 
 # --- Versions -----------------------------------------------------------------------------------------------
+
+
+def test_a_stream_of_another_type_is_not_gone_on_with(shop: Shop) -> None:
+    cart_id = shop.open()
+    with pytest.raises(StreamConflict, match="do not follow"):
+        _append(shop, msgspec.structs.replace(_new(cart_id, 2), stream_type="wardrobe"))
+    assert rows(COUNT, [cart_id]) == [(1, 1)]
 
 
 def test_a_version_that_is_there_is_a_conflict(shop: Shop) -> None:

@@ -9,9 +9,17 @@ from uuid import UUID
 import msgspec
 import psycopg
 import pytest
+from django.db.transaction import TransactionManagementError
 
 from eventstore import idempotency
-from eventstore.idempotency import Claim, IdempotencyInProgress, IdempotencyKeyReused, fingerprint_of
+from eventstore.idempotency import (
+    Claim,
+    IdempotencyInProgress,
+    IdempotencyKeyReused,
+    fingerprint_of,
+    record_answer,
+    recorded_answer,
+)
 from eventstore.store import Answered, Unit
 from tests.integration.shops import Shop, rows, story_of, together, value
 from tests.shopping_cart import facts
@@ -166,4 +174,12 @@ def test_a_lost_race_is_begun_anew_with_its_key(shop: Shop) -> None:
 def test_fingerprints_tell_requests_apart_whose_parts_run_together() -> None:
     assert fingerprint_of(b"ab", b"c") != fingerprint_of(b"a", b"bc")
     assert fingerprint_of(b"ab") != fingerprint_of(b"ab", b"")
+    assert fingerprint_of(b"ab") != fingerprint_of(b"ac")
     assert fingerprint_of(b"ab", b"c") == fingerprint_of(b"ab", b"c")
+
+
+def test_it_looks_and_keeps_only_inside_a_transaction() -> None:
+    with pytest.raises(TransactionManagementError):  # the lock would end at once
+        recorded_answer(_claim(), using="default")
+    with pytest.raises(TransactionManagementError):  # the record would stay without its effect
+        record_answer(_claim(), "{}", using="default")

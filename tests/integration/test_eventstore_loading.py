@@ -26,6 +26,21 @@ pytestmark = pytest.mark.usefixtures("shop_database")
 SELECT_SNAPSHOTS = "SELECT version, state_version FROM eventstore_snapshot WHERE stream_id = %s ORDER BY version"
 
 
+# Knows the last item that was added.
+LAST_ADDED: Aggregate[str] = Aggregate(
+    stream_type="cart", initial="", decide=lambda _state, _command: [], evolve=lambda _state, event: str(event.sku)
+)
+
+# An event beside the store.
+INSERT_EVENT = """
+INSERT INTO eventstore_event
+    (event_id, stream_type, stream_id, version, event_type, schema_version, data, metadata, recorded_at)
+VALUES (gen_random_uuid(), 'cart', %s, %s, 'ItemAdded', 2,
+    jsonb_build_object('sku', %s::text, 'quantity', 1, 'total', 1),
+    '{"actor": "x", "correlation_id": "01990000-0000-7000-8000-000000000000"}', clock_timestamp())
+"""
+
+
 @pytest.fixture
 def shop() -> Shop:
     """A shop that nobody follows."""
@@ -195,6 +210,37 @@ def test_find_at_a_moment_tells_what_had_its_place_in_the_log_by_then(shop: Shop
     assert shop.store.find_at(CART, cart_id, as_of=moments[-1] + timedelta(hours=1)).version == 4
     with pytest.raises(StreamNotFound):
         shop.store.find_at(CART, cart_id, as_of=moments[0] - timedelta(microseconds=1))
+
+
+def test_find_at_a_moment_looks_at_its_own_stream_alone(shop: Shop) -> None:
+    cart_id = shop.open()
+    shop.drain()
+    moment = value("SELECT max(sequenced_at) FROM eventstore_log")
+    other_id = shop.open()
+    for sku in ("a", "b", "c"):
+        shop.add(other_id, sku)
+    shop.drain()
+    shop.add(cart_id, "tea")
+    shop.drain()
+    assert shop.store.find_at(CART, cart_id, as_of=moment).version == 1
+    assert shop.store.find_at(CART, cart_id, as_of=datetime.now(UTC)).version == 2
+    with pytest.raises(StreamNotFound):
+        shop.store.find_at(CART, other_id, as_of=moment)
+    with pytest.raises(StreamNotFound):  # its id, and another type
+        shop.store.find_at(replace(CART, stream_type="wardrobe"), cart_id, as_of=datetime.now(UTC))
+
+
+def test_a_stream_is_read_in_the_order_of_its_versions_wherever_its_rows_stand(shop: Shop) -> None:
+    cart_id = new_id()
+    for version, sku in ((3, "c"), (1, "a"), (2, "b")):  # space that a clean-up has freed is filled again like this
+        rows(INSERT_EVENT, [cart_id, version, sku])
+    with transaction.atomic():
+        for way in ("indexscan", "bitmapscan"):
+            rows(f"SET LOCAL enable_{way} = off")
+        events = stream_events("cart", cart_id, registry=facts.EVENTS)
+        loaded = shop.store.find(LAST_ADDED, cart_id)
+    assert [recorded.version for recorded in events] == [1, 2, 3]
+    assert loaded.state == "c"
 
 
 def test_many_streams_are_loaded_with_one_query_for_their_events(

@@ -66,7 +66,9 @@ SELECT 'follower', CASE WHEN low % 32 = 0 THEN 'route' ELSE 'stream' END, low, l
 FROM generate_series(0, 255, 16) AS low;
 INSERT INTO eventstore_parked_key (subscription, key, next_attempt_at, parked_at, error)
 SELECT 'follower', stream_id, clock_timestamp() + interval '1 hour', clock_timestamp(), 'x'
-FROM eventstore_event WHERE version = 1;
+FROM eventstore_event WHERE version = 1
+UNION ALL SELECT 'another', gen_random_uuid(), clock_timestamp() + interval '1 hour', clock_timestamp(), 'x'
+FROM generate_series(1, 50000);
 INSERT INTO eventstore_parked_event (parked_key_id, subscription, position, parked_at)
 SELECT id, 'follower', id, clock_timestamp() FROM eventstore_parked_key;
 INSERT INTO eventstore_subject_key (subject_id, wrapped_key)

@@ -154,6 +154,12 @@ def test_events_are_sequenced_from_the_lowest_id_wherever_their_rows_stand(shop:
     assert [version for _, _, version in rows(SELECT_LOG)] == [1, 2, 3, 4]
 
 
+def test_it_sequences_in_no_transaction_of_another_s(shop: Shop) -> None:
+    shop.open()
+    with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
+        sequence()
+
+
 def test_a_rolled_back_append_leaves_no_gap(shop: Shop) -> None:
     first = shop.open()
     with pytest.raises(facts.NotInCart):

@@ -7,6 +7,7 @@ from typing import Any, get_args
 from uuid import UUID
 
 import pytest
+from msgspec import structs
 
 from accounts.domain.account import (
     ACCOUNT,
@@ -417,6 +418,18 @@ def test_it_rejects_a_transfer_in_another_currency() -> None:
 
 
 # Texts.
+
+
+def test_it_takes_texts_as_long_as_they_may_be_and_no_longer() -> None:
+    given().when(structs.replace(open_account, title="x" * 100, reference="x" * 100)).then_state(
+        Open(balance=0, currency="EUR")
+    )
+    given(*RICH).when(structs.replace(deposit, description="x" * 200)).then(
+        CashDeposited(amount=50_00, balance=550_00, description="x" * 200)
+    )
+    given(*RICH).when(structs.replace(deposit, description="x" * 201)).then_raises(TextTooLong)
+    given(*RICH).when(FreezeAccount(reason="x" * 500)).then(AccountFrozen(reason="x" * 500))
+    given(*RICH).when(FreezeAccount(reason="x" * 501)).then_raises(TextTooLong)
 
 
 @pytest.mark.parametrize(
