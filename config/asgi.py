@@ -14,16 +14,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
-from django.core.wsgi import get_wsgi_application
 
 from config.bridge import Bridge, Receive, Send
 from config.celery import warm_publishing
+from config.handler import wsgi_application
 from config.headers import with_headers
 from views_readmodel.live.stream import PATH, LiveChanges
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-_pages = Bridge(get_wsgi_application(), threads=settings.WEB_THREADS)
+_pages = Bridge(wsgi_application(), threads=settings.WEB_THREADS)
 _live = LiveChanges()
 _noticing: set[int] = set()  # the signals that end the streams
 
