@@ -7,12 +7,16 @@ time is compared within (docs/adr/0014-event-searches.md).
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from django.db import connections
 
 ALLOWANCE: Final = timedelta(minutes=1)
+
+# Nothing was recorded before or after them, and the calendar goes on by more than the allowance.
+_EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 
 # The first id from which on events were recorded at a moment or later: some twenty steps for a million events.
 _SELECT_FIRST_ID = """
@@ -34,12 +38,12 @@ SELECT low FROM search WHERE low >= high LIMIT 1
 
 def first_id_since(moment: datetime, *, using: str) -> int:
     """No event before this id was recorded at the moment or later."""
-    return _first_id(moment - ALLOWANCE, using=using)
+    return _first_id(max(moment, _EARLIEST) - ALLOWANCE, using=using)
 
 
 def first_id_after(moment: datetime, *, using: str) -> int:
     """No event from this id on was recorded before the moment."""
-    return _first_id(moment + ALLOWANCE, using=using)
+    return _first_id(min(moment, _LATEST) + ALLOWANCE, using=using)
 
 
 def _first_id(moment: datetime, *, using: str) -> int:

@@ -27,6 +27,9 @@ from eventstore.subscriptions import parking
 WIDEST: Final = 100_000
 """Columns that a table in a file or a pipe may take: as wide as what it holds, so that an id stays in one piece."""
 
+MOST_DIGITS: Final = 9
+"""Of a whole number in an argument: the database can take each of them."""
+
 _REFUSALS: Final = (
     operations.NoSuchSubscription,
     operations.NothingToDo,
@@ -100,7 +103,7 @@ def at_least(least: int) -> Callable[[str], int]:
     """The type of an argument that is a whole number."""
 
     def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
+        if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS) or int(text) < least:
             raise ArgumentTypeError(f"must be a whole number, {least} or more")
         return int(text)
 

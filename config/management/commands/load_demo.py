@@ -1,12 +1,13 @@
 """`manage.py load_demo`: demo staff, customers, accounts and transfers, through the services."""
 
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from config.demo import SIGN_IN, Asked, bank_is_empty, load, people_can_sign_in
+from eventstore.management.operating import at_least
 from eventstore.progress import progress
 
 
@@ -20,9 +21,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take how much of each, and the seed."""
-        parser.add_argument("--customers", type=_count(least=2), default=12, help="how many customers (12)")
-        parser.add_argument("--transfers", type=_count(least=0), default=60, help="how many transfers (60)")
-        parser.add_argument("--seed", type=int, default=1, help="the same seed asks for the same data (1)")
+        parser.add_argument("--customers", type=at_least(2), default=12, help="how many customers (12)")
+        parser.add_argument("--transfers", type=at_least(0), default=60, help="how many transfers (60)")
+        parser.add_argument("--seed", type=at_least(0), default=1, help="the same seed asks for the same data (1)")
         parser.add_argument("--if-empty", action="store_true", help="where there is a history, do nothing and succeed")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -35,12 +36,3 @@ class Command(BaseCommand):
             raise CommandError("This bank has a history already; demo data goes into an empty one only.")
         if people_can_sign_in():
             self.stdout.write(SIGN_IN)
-
-
-def _count(*, least: int) -> Any:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise ArgumentTypeError(f"must be a whole number, {least} or more")
-        return int(text)
-
-    return parse

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.test import Client
 
 from config.staff.roles import Role
+from tests.integration.admins import EVENTS, browser
 from tests.integration.bad_input.api import Bank
 from tests.integration.bad_input.written import nothing_is_written
 from tests.integration.counter import API, field_errors, problem
@@ -60,3 +63,26 @@ def test_an_offset_has_no_sixtieth_minute(bank: Bank) -> None:
 def test_metadata_has_no_name_of_white_space(bank: Bank) -> None:
     body = {"from_account_id": bank.payer, "to_account_id": bank.payee, "amount": "0.01", "metadata": {" ": "x"}}
     assert field_errors(bank.counters[Role.TELLER].post("transfers", body)) == {"metadata": "required"}
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00", "0001-01-01T12:00:00", "9999-12-31T23:59:59"])
+def test_a_search_for_events_reaches_to_either_end_of_time(bank: Bank, moment: str) -> None:
+    auditor = browser(Role.AUDITOR)
+    for name in ("since", "until"):
+        assert auditor.get(EVENTS, {name: moment}).status_code == 200
+
+
+@pytest.mark.parametrize("arguments", [("unlock", ""), ("unlock", "--address", "")])
+def test_nobody_is_let_in_by_a_name_or_an_address_that_is_empty(bank: Bank, arguments: tuple[str, ...]) -> None:
+    with nothing_is_written(), pytest.raises(CommandError, match="is empty"):
+        call_command(*arguments)
+
+
+@pytest.mark.parametrize("number", ["\u0665", "\uff15", "1_0", "-1", "+5", " 5", "\u00b2", "9" * 5_000])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [("events", "--limit"), ("load_demo", "--customers"), ("load_demo", "--seed"), ("seals", "--limit")],
+)
+def test_a_number_of_a_command_is_written_in_one_way(bank: Bank, command: str, option: str, number: str) -> None:
+    with nothing_is_written(), pytest.raises(CommandError, match=f"argument {option}: must be a whole number"):
+        call_command(command, f"{option}={number}")

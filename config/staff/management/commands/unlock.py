@@ -24,6 +24,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Forget the failures, and say how many there were."""
         name, address = options["name"], options["address"]
+        if "" in (name, address):  # what is empty in a script must not let in everybody
+            raise CommandError("Say whom: the name or the address is empty.")
         if name and not StaffMember.objects.filter(username=name).exists():
             raise CommandError(f"There is nobody named {name}.")
         forgotten = let_in(username=name, address=address)
