@@ -16,6 +16,7 @@ from tests.browser.test_every_page import _grave_findings, _wider_than_the_windo
 from tests.daybook_process import Daybook
 
 WIDTHS = (1280, 360, 2560)
+PICTURED = 1280  # wider pictures take as long as everything else here, and show more margin
 EVENTS = "/admin/eventstore/event/"
 SUBSCRIPTIONS = "/admin/eventstore/checkpoint/"
 PARKED = "/admin/eventstore/parkedkey/"
@@ -132,14 +133,14 @@ def _look_at(page: Page, pages: dict[str, str], *, theme: str, role: str) -> dic
             wrong[name] = findings
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 800})
-            keep_picture(page, f"admin-{name}-{role}-{theme}-{width}")
+            if width <= PICTURED:
+                keep_picture(page, f"admin-{name}-{role}-{theme}-{width}")
             if wide := _wider_than_the_window(page):
                 wrong[f"{name} at {width}"] = wide
     return wrong
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("role", ["operator", "auditor"])
+@pytest.mark.parametrize(("role", "theme"), [("operator", "light"), ("operator", "dark"), ("auditor", "light")])
 def test_every_admin_page_is_accessible_and_fits(
     role: str, theme: str, open_as: Open, watch: Watch, owner: psycopg.Connection, parked: int
 ) -> None:
