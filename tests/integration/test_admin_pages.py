@@ -8,7 +8,9 @@ from typing import Any, Final
 from uuid import UUID
 
 import pytest
+from django.apps import apps
 from django.conf import settings
+from django.contrib import admin
 from django.db import connection
 
 from config.staff.models import StaffMember
@@ -245,6 +247,26 @@ def test_no_page_shows_a_personal_field_a_key_a_hash_or_an_answer(history: Histo
     assert sealing.erase(customer.stream_id)
     assert "erased" in _visible(operator.get(f"/admin/eventstore/subjectkey/{customer.stream_id}/change/"))
     assert operator.get(stream_page("customer", customer.stream_id)).status_code == 200
+
+
+def test_no_list_is_narrowed_by_a_column_whose_value_is_hidden(history: History) -> None:
+    operator = browser(Role.OPERATOR)
+    for address in ("eventstore/idempotencyrecord", "eventstore/subjectkey", "eventstore/event", "knox/authtoken"):
+        model = apps.get_model(address.replace("/", "."))
+        searched: Any = admin.site.get_model_admin(model)
+        for field in model._meta.concrete_fields:
+            for lookup in (f"{field.name}__startswith", f"{field.name}__isnull", field.name):
+                answered = operator.get(f"/admin/{address}/?{lookup}=a")
+                assert answered.status_code in (302, 400) or lookup in searched.search_fields_of_form(), (
+                    address,
+                    lookup,
+                )
+
+
+def test_the_first_version_of_a_stream_had_nothing_before_it(history: History) -> None:
+    operator = browser(Role.OPERATOR)
+    assert "the same" not in _visible(operator.get(stream_page("account", history.accounts[0], 1)))
+    assert "the same" in _visible(operator.get(stream_page("account", history.accounts[0], 2)))
 
 
 def test_an_event_leads_to_its_cause_and_its_effects(history: History) -> None:

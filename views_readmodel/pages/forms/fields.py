@@ -8,6 +8,7 @@ from typing import Any, Final
 from django import forms
 
 from accounts.published.money import DECIMALS, MAX_AMOUNT_MINOR, decimals_of, format_amount
+from accounts.published.text import InvalidText, check_text
 
 _SPACES: Final = str.maketrans("", "", " \N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}\N{THIN SPACE}'")
 _MINUSES: Final = ("-", "\N{MINUS SIGN}", "\N{EN DASH}")
@@ -93,5 +94,18 @@ def line(*, label: str, max_length: int, required: bool = False, help_text: str 
     """A text of one line."""
     widget = forms.TextInput(attrs=attributes)
     return forms.CharField(
-        label=label, max_length=max_length, required=required, help_text=help_text, widget=widget, strip=True
+        label=label,
+        max_length=max_length,
+        required=required,
+        help_text=help_text,
+        widget=widget,
+        strip=True,
+        validators=[_check_line],
     )
+
+
+def _check_line(text: str) -> None:
+    try:
+        check_text(text, field="", max_length=len(text))
+    except InvalidText as error:
+        raise forms.ValidationError(str(error), code=error.code) from error

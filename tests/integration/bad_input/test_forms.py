@@ -1,0 +1,287 @@
+"""Every field of every form of the staff pages, and every parameter of their addresses, with every bad value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+import pytest
+from django import forms
+from django.urls import URLPattern, reverse
+
+from config.staff.roles import Role
+from tests.integration.bad_input import values
+from tests.integration.bad_input.api import Bank
+from tests.integration.bad_input.written import nothing_is_written
+from tests.integration.pages.desk import Desk
+from views_readmodel import queries
+from views_readmodel.pages import urls
+from views_readmodel.pages.commanding import CommandForm
+from views_readmodel.pages.forms.fields import AmountField
+from views_readmodel.pages.forms.transfers import AccountNumberField
+
+_PAGES = Path(str(urls.__file__)).parent
+_PARAMETER = re.compile(
+    r"(?:GET\.get|typed|query\.pop|GET\.getlist)\((?:request, )?\"([a-z_]+)\"|\"([a-z_]+)\" in request\.GET"
+)
+
+_NO_AMOUNT_TYPED = (
+    "x", "-1.00", "+1.00", "1e3", "1.005", "1,5", "1,00", "1.000,00", "1_000", "NaN", "Infinity", "0x10", ".50", "1..0",
+    "\u00bd", "1\u066b00", values.ARABIC_DIGITS, values.WIDE_DIGITS,
+    "\u2212" + "1", "1\n2", "\u202e1", "9" * 41, "0", "0.00", "\x00", "1\x00",
+)  # fmt: skip
+
+# Whoever looks at pages is known for longer, and is kept the draft of a transfer.
+_SESSIONS = "public.django_session"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """A form, filled in well; `key` and whatever else it was shown with stay as they are."""
+
+    path: dict[str, Any]
+    fields: dict[str, str]
+
+
+_FILLED: dict[str, Callable[[Bank, dict[str, str]], Filled]] = {
+    "register-customer": lambda _, __: Filled(
+        path={}, fields={"name": "Carol Cho", "email": "carol@example.com", "phone": "030 1", "reference": "R-1"}
+    ),
+    "change-customer": lambda bank, _: Filled(
+        path={"customer_id": bank.customer}, fields={"name": "Carol", "email": "c@example.com", "phone": "030 2"}
+    ),
+    "open-account": lambda bank, _: Filled(
+        path={"customer_id": bank.customer},
+        fields={"title": "Savings", "currency": "EUR", "initial_balance": "5.00", "reference": "R-2"},
+    ),
+    "account-deposit": lambda bank, _: Filled(
+        path={"account_id": bank.payee}, fields={"amount": "1.00", "description": "Coins"}
+    ),
+    "account-withdraw": lambda bank, _: Filled(
+        path={"account_id": bank.payer}, fields={"amount": "1.00", "description": "Coins"}
+    ),
+    "account-freeze": lambda bank, _: Filled(path={"account_id": bank.payer}, fields={"reason": "Asked for"}),
+    "account-unfreeze": lambda bank, _: Filled(path={"account_id": bank.frozen}, fields={"reason": "Cleared up"}),
+    "account-close": lambda bank, _: Filled(path={"account_id": bank.empty}, fields={"reason": "Moved away"}),
+    "reverse-entry": lambda bank, _: Filled(
+        path={"account_id": bank.payer, "version": 2}, fields={"reason": "Miscounted"}
+    ),
+    "new-transfer": lambda _, number: Filled(
+        path={},
+        fields={
+            "from_account": number["payer"],
+            "to_account": number["payee"],
+            "amount": "1.00",
+            "description": "Rent",
+        },
+    ),
+}
+# They take a POST, and no command: what they take is tested where they are; paying out has no bad state to be in here.
+_OTHERS = {"log-in", "log-out", "theme", "review-transfer", "account-pay-out"}
+
+
+@pytest.fixture
+def desk(bank: Bank) -> Desk:
+    return Desk(Role.SUPERVISOR)
+
+
+def _patterns() -> dict[str, URLPattern]:
+    return {str(found.name): found for found in urls.urlpatterns if isinstance(found, URLPattern)}
+
+
+def _address(name: str, bank: Bank, **path: Any) -> str:
+    known: dict[str, Any] = {"customer_id": bank.customer, "account_id": bank.payer, "transfer_id": bank.transfer}
+    known |= {"key": uuid4(), "version": 2}
+    wanted = _patterns()[name].pattern.regex.groupindex
+    return reverse(name, kwargs={field: path.get(field, known[field]) for field in wanted})
+
+
+def _bad(field: forms.Field) -> list[str]:
+    if isinstance(field, AmountField):
+        return [*_NO_AMOUNT_TYPED[:-3], "\x00", *([""] if field.required else [])]
+    if isinstance(field, AccountNumberField):
+        return [
+            "",
+            " ",
+            "x",
+            "0",
+            "-1",
+            "10000000",
+            values.ARABIC_DIGITS,
+            values.WIDE_DIGITS,
+            "9" * 100,
+            "x" * 101,
+            "\x00",
+            "%",
+            "'",
+        ]
+    if isinstance(field, forms.UUIDField):
+        return [value for value in values.NO_ID if value != ""] + ["", "\x00"]
+    if isinstance(field, forms.ChoiceField):
+        return ["", "x", "eur", "XXX", "EUR ", "\x00", "E" * 5_000]
+    assert isinstance(field, forms.CharField), f"{field} is of a new kind: say what bad values of it are"
+    assert field.max_length, "a text has a longest length"
+    bad = ["x" * (field.max_length + 1), "\U0001f600" * (field.max_length + 1), "x" * 50_000, "\x00", "a\x00b"]
+    return [*bad, *values.UNPRINTABLE, *(values.BLANK if field.required else [])]
+
+
+def test_every_page_that_takes_a_form_is_in_the_table(bank: Bank, desk: Desk) -> None:
+    taking = set()
+    for name in _patterns():
+        if name == "log-out" or desk.client.post(_address(name, bank)).status_code != 405:
+            taking.add(name)
+    assert taking == set(_FILLED) | _OTHERS
+
+
+@pytest.mark.parametrize("name", list(_FILLED))
+def test_a_bad_value_stands_beside_its_error_keeps_the_rest_and_writes_nothing(
+    name: str, bank: Bank, desk: Desk
+) -> None:
+    accounts = {role: queries.account(account_id=getattr(bank, role)) for role in ("payer", "payee")}
+    filled = _FILLED[name](bank, {role: found.number for role, found in accounts.items() if found})
+    address = _address(name, bank, **filled.path)
+    good = desk.form(address) | filled.fields
+    form = desk.get(address).context["form"]
+    assert isinstance(form, CommandForm)
+    assert set(filled.fields) == set(form.fields) - {"key"}, "every field is filled in"
+    wrong = []
+    with nothing_is_written():
+        for field_name, field in form.fields.items():
+            bad = [value for value in _bad(field) if not (field_name == "initial_balance" and value in {"0", "0.00"})]
+            for value in bad:
+                response = desk.client.post(address, good | {field_name: value})
+                if not _told(response, field_name, good, hidden=field_name == "key"):
+                    wrong.append((field_name, value[:60], response.status_code))
+            missing = {other: kept for other, kept in good.items() if other != field_name}
+            if field.required and not _told(
+                desk.client.post(address, missing), field_name, good, hidden=field_name == "key"
+            ):
+                wrong.append((field_name, "missing", 0))
+        assert not wrong
+        for content_type in (
+            "application/json",
+            "text/plain",
+            "multipart/form-data",
+            "multipart/form-data; boundary=",
+            "\x00",
+            "",
+        ):
+            response = desk.client.generic("POST", address, b'{"name": "x"}', content_type)
+            assert response.status_code in {200, 400}, content_type
+        for charset in ("base64", "utf-16", "latin-1", "utf-7", "nonsense"):
+            response = desk.client.generic(
+                "POST", address, b"name=x", f"application/x-www-form-urlencoded; charset={charset}"
+            )
+            assert response.status_code == 415
+            assert b"Not understood" in response.content
+        for body in (b"x=" + b"x" * 10_000_000, b"&".join(b"f%d=1" % number for number in range(5_000))):
+            response = desk.client.generic("POST", address, body, "application/x-www-form-urlencoded")
+            assert response.status_code in {400, 413}
+            assert b"Not understood" in response.content
+
+
+def _told(response: Any, field_name: str, good: dict[str, str], *, hidden: bool) -> bool:
+    """Whether the page says what is wrong beside the field, and has kept what was typed into the others."""
+    if response.status_code != 200:
+        return False
+    html = response.content.decode()
+    if hidden:
+        return 'role="alert"' in html
+    (found,) = re.findall(rf'<(?:input|select)[^>]* name="{field_name}"[^>]*>', html) or ("",)
+    kept = [other for other, value in good.items() if f'value="{value}"' in html]
+    return 'aria-invalid="true"' in found and f"{field_name}_error" in html and len(kept) >= len(good) - 2
+
+
+def test_no_parameter_of_a_page_breaks_it(bank: Bank, desk: Desk) -> None:
+    """Every name that any page looks for, with the same bad value, at every page."""
+    names = {
+        name for path in _PAGES.glob("*.py") for found in _PARAMETER.findall(path.read_text()) for name in found if name
+    }
+    assert {"cursor", "search", "state", "first", "posting", "draft", "q"} <= names
+    bad = [
+        "",
+        " ",
+        "x",
+        "-1",
+        "0",
+        "9" * 30,
+        "\x00",
+        "%",
+        "'",
+        "\\",
+        values.ARABIC_DIGITS,
+        "\U0001f600" * 500,
+        "<script>",
+        "[]",
+    ]
+    bad += [
+        "0001-01-01",
+        "9999-12-31",
+        "10000-01-01",
+        "2026-02-30",
+        "\u202e",
+        values.FOREIGN_ID,
+        str(bank.payer),
+        "a:*",
+        "A" * 5_000,
+    ]
+    with nothing_is_written(but=_SESSIONS):
+        for name in _patterns():
+            if name in {"log-out", "theme"}:
+                continue
+            address = _address(name, bank)
+            for value in bad:
+                query = "&".join(f"{parameter}={quote(value)}" for parameter in sorted(names - {"cursor"}))
+                response = desk.client.get(f"{address}?{query}")
+                assert response.status_code in {200, 204, 302, 303, 404, 409}, (address, value)
+                if value in {"x", "", "\x00", "9" * 30}:
+                    assert desk.client.get(f"{address}?cursor={quote(value)}").status_code in {
+                        200,
+                        204,
+                        302,
+                        303,
+                        404,
+                        409,
+                    }
+            assert desk.client.get(f"{address}?search=%ff").status_code == 400
+
+
+def test_no_spelling_of_an_address_breaks_a_page(bank: Bank, desk: Desk) -> None:
+    tricks = [
+        "/%00",
+        "/customers/%00",
+        "/customers/..%2f",
+        "/accounts/",
+        "/transfers//new",
+        "/%ff",
+        "/%ed%a0%80",
+        "/static/%00",
+    ]
+    tricks += [
+        "/static/..%2f..%2fmanage.py",
+        "/static/../manage.py",
+        "/x" * 5_000,
+        "/accounts/%0a",
+        "/customers/x",
+        "/\u202e",
+    ]
+    tricks += [f"/accounts/{bank.payer}/entries/{'9' * 5_000}/reverse", f"/accounts/{bank.payer}/entries/-1/reverse"]
+    tricks += [
+        f"/accounts/{bank.payer}/entries/{values.ARABIC_DIGITS}/reverse",
+        f"/accounts/{bank.payer}%00",
+        "/live/changes/",
+    ]
+    with nothing_is_written(but=_SESSIONS):
+        for trick in tricks:
+            assert desk.client.get(trick).status_code == 404, trick[:60]
+            assert desk.client.post(trick).status_code in {403, 404}, trick[:60]
+        for name in _patterns():
+            for method in ("PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"):
+                response = desk.client.generic(method, _address(name, bank))
+                assert response.status_code == 405, (method, name)
+                assert response.headers["Allow"]
