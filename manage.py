@@ -11,10 +11,13 @@ import sys
 def main() -> None:
     """Run one Django management command.
 
-    Raises SystemExit with one line when the embedded servers that the command needs are not running.
+    Raises SystemExit with one line when an argument is no text, or the embedded servers that the command needs are
+    not running.
     """
     if sys.version_info < (3, 11):  # noqa: UP036  (an older interpreter can read this file, and must be told)
         sys.exit("Daybook needs Python 3.11 or newer; this is Python %d.%d." % sys.version_info[:2])  # noqa: UP031
+    if any("\udc80" <= character <= "\udcff" for argument in sys.argv for character in argument):
+        sys.exit("An argument is not text in UTF-8.")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line

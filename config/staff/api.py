@@ -32,8 +32,8 @@ class LoginFailed(APIException):
 class LoginRequest(RequestSerializer):
     """Who signs in."""
 
-    username = TextField(allow_blank=False, max_length=150)
-    password = TextField(allow_blank=False, max_length=1000)
+    username = TextField(allow_blank=False, min_length=1, max_length=150)
+    password = TextField(allow_blank=False, min_length=1, max_length=1000)
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):

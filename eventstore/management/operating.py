@@ -50,7 +50,12 @@ class StoreCommand(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """What every such command takes."""
-        parser.add_argument("--database", default="default", help="the alias of the database that holds the events")
+        parser.add_argument(
+            "--database",
+            default="default",
+            choices=tuple(connections),
+            help="the alias of the database that holds the events",
+        )
         if self.changes:
             parser.add_argument(
                 "--as", dest="actor", metavar="NAME", help="who does this, for the record (the user of the system)"

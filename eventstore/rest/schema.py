@@ -30,9 +30,9 @@ _REFUSAL: Final = "A rule of the business forbids it; `code` says which."
 
 _CORRELATION: Final = OpenApiParameter(
     CORRELATION_ID,
-    OpenApiTypes.UUID,
+    OpenApiTypes.STR,  # nothing is refused for a wrong one
     OpenApiParameter.HEADER,
-    description="One id for a whole story; made when it is missing, always returned.",
+    description="One UUID for a whole story; made when it is missing or is none, always returned.",
 )
 _CORRELATION_RETURNED: Final = OpenApiParameter(
     CORRELATION_ID,

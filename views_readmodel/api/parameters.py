@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
@@ -72,6 +73,7 @@ class TransfersQuery(MadeBetween):
     )
 
 
+@extend_schema_field({"type": "string", "pattern": f"^({'|'.join(INCLUDABLE)})(,({'|'.join(INCLUDABLE)}))*$"})
 class IncludeField(TextField):
     """What to add to a document, separated by commas."""
 

@@ -11,6 +11,7 @@ import msgspec
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
+from eventstore.management.operating import at_least
 from eventstore.progress import phases
 from eventstore.verification.findings import Finding, Report, difference_in_words
 from eventstore.verification.running import NAMED_DIFFERENCES, verify
@@ -34,7 +35,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="answer in JSON, on one line")
         parser.add_argument(
             "--limit",
-            type=int,
+            type=at_least(0),
             default=NAMED_DIFFERENCES,
             help=f"how many differences of each check are named; the rest is counted ({NAMED_DIFFERENCES})",
         )

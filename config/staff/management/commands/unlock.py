@@ -1,6 +1,7 @@
 """`manage.py unlock NAME`, `--address ADDRESS` or `--all`: lets in who was locked out after failed log-ins."""
 
 from argparse import ArgumentParser
+from ipaddress import ip_address
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -28,6 +29,16 @@ class Command(BaseCommand):
             raise CommandError("Say whom: the name or the address is empty.")
         if name and not StaffMember.objects.filter(username=name).exists():
             raise CommandError(f"There is nobody named {name}.")
+        if address and not _is_address(address):
+            raise CommandError(f"{address} is not an address: neither IPv4 nor IPv6.")
         forgotten = let_in(username=name, address=address)
         failures = "1 failed log-in is" if forgotten == 1 else f"{forgotten} failed log-ins are"
         self.stdout.write(f"{failures} forgotten; {name or address or 'everybody'} may try again.")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
