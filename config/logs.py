@@ -5,7 +5,10 @@ request's context; nothing from outside begins a line, or speaks to the terminal
 """
 
 import logging
+import math
 import re
+import time
+from collections.abc import Callable
 from io import StringIO
 from typing import Any, Final, TextIO
 
@@ -14,16 +17,32 @@ import structlog
 LOG_FORMATS = ("console", "json")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _QUOTED_BY_THE_DATABASE = re.compile(r"^(DETAIL|CONTEXT|LINE \d+):.*\n?(^ *\^ *$\n?)?", re.MULTILINE)
+_REPEATED_AFTER_SECONDS: Final = 60
+_MOST_LINES: Final = 100
 QUIET_PATHS = ("GET /health/", "GET /static/")
 
 
-class FirstLineOnly(logging.Filter):
-    """Keeps a message's first line and no traceback: while its broker is away, beat would write a page a second."""
+class Brief(logging.Filter):
+    """Keeps a message's first line and no traceback, and each such line once a minute.
+
+    While its broker is away, beat would write a page a second.
+    """
+
+    def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._now = now
+        self._told: dict[str, float] = {}  # by line, when it was last passed on; cleared before it grows
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Shorten the record; it is always passed on."""
-        record.msg, record.args = record.getMessage().partition("\n")[0], ()
+        """Shorten the record, and say whether it is passed on."""
+        line, now = record.getMessage().partition("\n")[0], self._now()
+        record.msg, record.args = line, ()
         record.exc_info = record.exc_text = record.stack_info = None
+        if now < self._told.get(line, -math.inf) + _REPEATED_AFTER_SECONDS:
+            return False
+        if len(self._told) >= _MOST_LINES:
+            self._told.clear()
+        self._told[line] = now
         return True
 
 
@@ -67,7 +86,7 @@ def logging_settings(*, format_name: str, level: str) -> dict[str, Any]:
                 "foreign_pre_chain": _ADDED_TO_EACH_LINE,
             }
         },
-        "filters": {"brief": {"()": FirstLineOnly}},
+        "filters": {"brief": {"()": Brief}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "daybook"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {

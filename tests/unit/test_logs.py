@@ -6,7 +6,7 @@ import logging.config
 
 import pytest
 
-from config.logs import FirstLineOnly, logging_settings
+from config.logs import Brief, logging_settings
 
 
 def _format(format_name: str, record: logging.LogRecord) -> str:
@@ -43,6 +43,22 @@ def test_it_logs_one_json_object_a_line_for_machines() -> None:
 def test_it_cuts_what_beat_repeats_each_second_to_one_line() -> None:
     record = _failure()
     record.msg, record.args = "Message Error: %s\n%s", ("refused", ["a", "page"])
-    assert FirstLineOnly().filter(record)
+    assert Brief().filter(record)
     assert _format("console", record).count("\n") == 0
     assert "Message Error: refused" in record.getMessage()
+
+
+def test_it_passes_on_what_beat_repeats_once_a_minute() -> None:
+    now = [0.0]
+    brief = Brief(now=lambda: now[0])
+    assert brief.filter(_failure())
+    now[0] = 59.0
+    assert not brief.filter(_failure())
+    other = _failure()
+    other.msg, other.args = "Something else", ()
+    assert brief.filter(other)
+    now[0] = 60.0
+    assert brief.filter(_failure())
+    for number in range(1_000):
+        other.msg = f"line {number}"
+        assert brief.filter(other)
