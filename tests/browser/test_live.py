@@ -96,7 +96,8 @@ def _web_away(daybook: Daybook) -> Iterator[None]:
     try:
         for process in daybook.children():
             if "granian" in " ".join(process.cmdline()):
-                for one in (*process.children(recursive=True), process):
+                # The parent first: it would start another in the place of a child that died.
+                for one in (process, *process.children(recursive=True)):
                     one.kill()
         yield
     finally:
