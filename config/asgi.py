@@ -7,6 +7,7 @@ has a thread to itself, which keeps its connection (`config.bridge`).
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import threading
@@ -19,6 +20,7 @@ from config.bridge import Bridge, Receive, Send
 from config.celery import warm_publishing
 from config.handler import wsgi_application
 from config.headers import with_headers
+from config.processes import end_with
 from views_readmodel.live.stream import PATH, LiveChanges
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -60,4 +62,7 @@ def _end_streams_when_asked_to_stop() -> None:
         _noticing.add(number)
 
 
+_server = multiprocessing.parent_process()
+if _server is not None and _server.pid is not None:  # one of several that a server started for itself
+    end_with(parent=_server.pid)
 warm_publishing()

@@ -10,10 +10,10 @@ import warnings
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_init, task_prerun, worker_ready
+from celery.signals import beat_init, task_prerun, worker_init, worker_process_init, worker_ready
 from django.db import close_old_connections
 
-from config.processes import READY_VARIABLE
+from config.processes import READY_VARIABLE, end_with
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -42,6 +42,17 @@ def drop_dead_connections(**_: Any) -> None:
     a killed backend would fail.
     """
     close_old_connections()
+
+
+@worker_init.connect(dispatch_uid="config.bind_children")  # type: ignore[untyped-decorator]
+def bind_children(**_: Any) -> None:
+    """See to it that no process of the pool outlives the worker that forks it."""
+    worker = os.getpid()
+
+    def bind(**_: Any) -> None:
+        end_with(parent=worker)
+
+    worker_process_init.connect(bind, weak=False, dispatch_uid="config.end_with_worker")
 
 
 @worker_ready.connect(dispatch_uid="config.say_worker_is_ready")  # type: ignore[untyped-decorator]

@@ -1,8 +1,9 @@
 """Starting, recognising and stopping child processes.
 
 Invariants: a child leads a session and process group of its own, so that a terminal's Ctrl-C reaches the parent alone
-and what the child started can be found again; on Linux it is told to stop when its parent dies, however that happens.
-Imported by `config.embedded`, `config.up`, `config.celery` (one name), and by tests that start real processes.
+and what the child started can be found again; on Linux it is told to stop when its parent dies, however that happens,
+and so are the processes that servers start themselves (`end_with`).
+Imported by `config.embedded`, `config.up`, `config.celery`, `config.asgi`, and by tests that start real processes.
 """
 
 import ctypes
@@ -54,6 +55,18 @@ def spawn(
         preexec_fn=_die_with_parent(parent=os.getpid(), orphan_signal=orphan_signal),  # noqa: PLW1509
         **identity,
     )
+
+
+def end_with(*, parent: int) -> None:
+    """Have the kernel kill this process as soon as its parent, of that id, is gone; ends it when that is so already.
+
+    For processes that a server forks or spawns for itself: killed outright, it leaves them behind, and one that hangs
+    would stay for ever. Does nothing but on Linux. The signal is bound to the parent's *thread* that started us.
+    """
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def _die_with_parent(*, parent: int, orphan_signal: int) -> Callable[[], None] | None:

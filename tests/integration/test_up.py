@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -95,6 +96,21 @@ def test_its_children_end_when_it_is_killed(folder: Path) -> None:
         daybook.process.kill()
         daybook.process.wait()
         assert wait_until(lambda: daybook.family() == [], timeout_seconds=STOP_SECONDS), daybook.family()
+
+
+def test_no_process_of_a_server_outlives_it_though_it_hangs(folder: Path) -> None:
+    with Daybook(data_dir=folder).ready() as daybook:
+        servers = [child for child in daybook.children() if {"celery", "granian"} & set(child.cmdline())]
+        hanging = [grandchild for server in servers for grandchild in server.children(recursive=True)]
+        assert len(servers) == 3, daybook.family()  # the web, the worker and the clock
+        assert len(hanging) >= 2, daybook.family()
+        for process in hanging:
+            process.suspend()
+        for process in (daybook.process, *servers):
+            process.kill()
+        daybook.process.wait()
+        _, left = psutil.wait_procs(hanging, timeout=STOP_SECONDS)
+        assert left == []
 
 
 @pytest.mark.parametrize("victim", ["celery", "granian", "bin/postgres", "redis-server"])
