@@ -37,7 +37,7 @@ class Worker:
         self._command = [
             *(sys.executable, "-m", "celery", "-A", "config.celery", "worker", "--pool", "prefork"),
             *("--concurrency", str(concurrency), "--queues", ",".join(queues or ["eventstore"])),
-            *("--without-gossip", "--without-mingle", "--loglevel", "info"),
+            *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "info"),
         ]
         self._process: subprocess.Popen[bytes]
 

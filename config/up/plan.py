@@ -98,10 +98,11 @@ def web_service(*, options: Options) -> Service:
 
 def worker_service(*, options: Options) -> Service:
     """The Celery worker: a few processes that drain what the wake-ups point at."""
+    # Nobody listens for its heartbeats; and a worker that was stopping with its broker gone hung on sending the last.
     argv = (
         *(sys.executable, "-m", "celery", "--quiet", "-A", "config.celery", "worker", "--pool", "prefork"),
         *("--concurrency", str(options.worker_processes), "--queues", ",".join(options.queues)),
-        *("--without-gossip", "--without-mingle", "--loglevel", "warning"),
+        *("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "warning"),
     )
     return Service(
         name="worker",
