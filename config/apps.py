@@ -3,6 +3,7 @@
 from django.apps import AppConfig
 
 from config.celery import app as celery_app
+from config.search_path import pin_search_paths
 
 
 class DaybookConfig(AppConfig):
@@ -10,3 +11,7 @@ class DaybookConfig(AppConfig):
 
     name = "config"
     celery_app = celery_app  # loaded with Django, so that every process sends its wake-ups to the same broker
+
+    def ready(self) -> None:
+        """Has connections see the migrations' tables alone."""
+        pin_search_paths()

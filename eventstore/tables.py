@@ -35,7 +35,7 @@ ADVISORY_CLASS: Final = 0x4556_5354
 _ENSURE_TABLES_LOCK: Final = 1
 
 # Which schema unqualified names mean, until the transaction ends.
-_SET_SEARCH_PATH = "SELECT set_config('search_path', quote_ident(%s) || ', public', true)"
+_SET_SEARCH_PATH = "SELECT set_config('search_path', quote_ident(%s) || ', public, pg_temp', true)"
 
 # The rows of these keys.
 _FETCH = """

@@ -22,7 +22,7 @@ import psycopg
 import redis
 
 from config.embedded.credentials import Credentials, read_credentials
-from config.embedded.home import APP_ROLE, DATABASE_NAME, Home, find_home
+from config.embedded.home import APP_ROLE, Home, find_home
 from config.embedded.postgres import SUPERUSER
 from config.processes import wait_until
 from tests.daybook_process import ROOT, Daybook, free_port, remove_folder
@@ -36,8 +36,8 @@ RETURN_SECONDS: Final = 90.0
 START_SECONDS: Final = 120.0
 INSIDE: Final = ROOT / "tests" / "faults" / "inside"
 
-# A clock that can be told to go ahead. Named before the server's own in the search path of the app role, so that the
-# product's statements read this one; the machine's clock stays as it is.
+# A clock that can be told to go ahead. Processes under faults name it before the server's own in their search path
+# (`tests.faults.inside`), so that the product's statements read this one; the machine's clock stays as it is.
 _MAKE_CLOCK: Final = (
     "CREATE SCHEMA faults",
     "CREATE TABLE faults.clock (ahead interval NOT NULL)",
@@ -52,7 +52,6 @@ _MAKE_CLOCK: Final = (
     """,
     "GRANT USAGE ON SCHEMA faults TO PUBLIC",
     "GRANT SELECT ON faults.clock TO PUBLIC",
-    f'ALTER ROLE {APP_ROLE} IN DATABASE {DATABASE_NAME} SET search_path = faults, "$user", public, pg_catalog',
 )
 _SET_CLOCK: Final = "UPDATE faults.clock SET ahead = make_interval(secs => %s)"
 
@@ -304,7 +303,7 @@ class Product:
         with self.database(superuser=True) as connection:
             for statement in _MAKE_CLOCK:
                 connection.execute(statement.encode())
-        self.cut_connections(most=1_000)  # a role's settings count from the next log-in on
+        self.cut_connections(most=1_000)  # the next look for it
 
     # --- Waiting ------------------------------------------------------------------------------------------------
 

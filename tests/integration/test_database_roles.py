@@ -4,7 +4,8 @@ import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
-from django.db.utils import ProgrammingError
+from django.db.utils import OperationalError, ProgrammingError
+from psycopg import sql
 
 from config.database_roles import APPEND_ONLY_TABLES, RIGHTS
 from tests.conftest import Database
@@ -95,6 +96,43 @@ def test_it_is_refused_when_it_rewrites_history(table: str, statement: str) -> N
     refusal = pytest.raises(ProgrammingError, match=r"permission denied|must be owner")
     with refusal, transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement.format(table))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SET ROLE daybook_owner",
+        "CREATE TABLE public.mine (id bigint)",
+        "CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql RETURN now()",
+        "CREATE SCHEMA public_too AUTHORIZATION daybook_owner",
+        "COPY (SELECT 1) TO PROGRAM 'cat'",
+        "COPY eventstore_event TO '/tmp/events'",
+        "SELECT pg_read_file('/etc/passwd')",
+        "SET session_replication_role = replica",
+        "ALTER ROLE daybook_app SUPERUSER",
+    ],
+)
+def test_it_takes_no_rights_that_it_was_not_given(statement: str) -> None:
+    with pytest.raises((ProgrammingError, OperationalError), match=r"permission denied|must be"), transaction.atomic():
+        connection.cursor().execute(statement)
+
+
+# The schema of the table that a name means.
+MEANT = "SELECT relnamespace::regnamespace::text FROM pg_catalog.pg_class WHERE oid = 'eventstore_event'::regclass"
+
+
+def test_it_cannot_put_a_table_of_its_own_in_the_place_of_history(fresh_database: Database) -> None:
+    mine = sql.Identifier(fresh_database.name)
+    with psycopg.connect(fresh_database.app_url, autocommit=True) as app:
+        app.execute("CREATE TABLE readmodel.eventstore_event (LIKE public.eventstore_event)")
+        app.execute(sql.SQL("ALTER ROLE daybook_app IN DATABASE {} SET search_path = readmodel, public").format(mine))
+    connection.close()
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE eventstore_event (LIKE public.eventstore_event)")
+        cursor.execute(MEANT)
+        assert cursor.fetchone() == ("public",)
+    connection.close()
 
 
 @pytest.mark.django_db

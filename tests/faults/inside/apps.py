@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
 
 from eventstore.events import Event, RecordedEvent
 from eventstore.registry import events
@@ -24,6 +25,12 @@ from eventstore.subscriptions.registry import Reactor, subscriptions
 
 Handler = Callable[[RecordedEvent[Any]], Any]
 POLL_SECONDS = 0.05
+
+# The clock of the faults, once there is one, before the server's own.
+_USE_CLOCK = """
+SELECT set_config('search_path', 'faults, public, pg_catalog, pg_temp', false)
+FROM pg_catalog.pg_namespace WHERE nspname = 'faults'
+"""
 
 
 class Poisoned(Exception):
@@ -41,6 +48,7 @@ class InsideConfig(AppConfig):
         control = os.environ.get("FAULTS_CONTROL")
         if control is None:
             return
+        connection_created.connect(use_clock, dispatch_uid="faults.clock")  # after the product's own
         folder = Path(control)
         for name in (*released(folder), *os.environ.get("FAULTS_KNOWS", "").split()):
             declare(name)
@@ -48,6 +56,12 @@ class InsideConfig(AppConfig):
             if isinstance(subscription, Reactor):
                 for event, handler in dict(subscription.handlers).items():
                     subscription.handlers[event] = partial(taste, folder, handler)  # type: ignore[index]
+
+
+def use_clock(*, connection: Any, **_: Any) -> None:
+    """Has the connection read the clock that can be told to go ahead."""
+    with connection.cursor() as cursor:
+        cursor.execute(_USE_CLOCK)
 
 
 def released(folder: Path) -> list[str]:
