@@ -1,8 +1,9 @@
 """Serves Django's WSGI application from an ASGI server: every request in a thread, as a WSGI server would.
 
 Why not Django's own ASGI handler: its synchronous middleware makes it several times slower, and loses the connection
-that a thread keeps to the database. Measured beside the plain WSGI server: docs/adr/0013. An answer that
-fits is sent in one piece; a long one is passed on chunk by chunk, no faster than it is read. Used by `config.asgi`.
+that a thread keeps to the database. Measured beside the plain WSGI server: docs/adr/0013. An answer that fits is sent
+in one piece; a long one is passed on chunk by chunk, no faster than it is read, and given up when its reader stalls,
+for it holds a thread. Used by `config.asgi`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ Headers = list[tuple[bytes, bytes]]
 MOST_BODY_BYTES: Final = 16 * 1024 * 1024
 """The largest request that is read into memory; Django itself takes less."""
 IN_ONE_PIECE_BYTES: Final = 256 * 1024
+STALL_SECONDS: Final = 20.0
+"""How long a reader may take for one chunk of a long answer."""
 
 _PLAIN_NAMES: Final = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 
@@ -32,14 +35,15 @@ class RequestTooLarge(Exception):
 
 
 class ClientGone(Exception):
-    """The client went away before it had said all."""
+    """The client went away before it had said all, or does not read on."""
 
 
 class Bridge:
     """An ASGI application around a WSGI one."""
 
-    def __init__(self, application: Callable[..., Any], *, threads: int) -> None:
+    def __init__(self, application: Callable[..., Any], *, threads: int, stall_seconds: float = STALL_SECONDS) -> None:
         self._application = application
+        self._stall_seconds = stall_seconds
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="web")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,9 +59,17 @@ class Bridge:
         loop = asyncio.get_running_loop()
 
         def pass_on(message: Message) -> None:
-            asyncio.run_coroutine_threadsafe(_as_coroutine(send, message), loop).result()
+            passing = asyncio.run_coroutine_threadsafe(_as_coroutine(send, message), loop)
+            try:
+                passing.result(timeout=self._stall_seconds)
+            except TimeoutError:
+                passing.cancel()
+                raise ClientGone from None
 
-        last = await loop.run_in_executor(self._threads, self._answer, environ_of(scope, body), pass_on)
+        try:
+            last = await loop.run_in_executor(self._threads, self._answer, environ_of(scope, body), pass_on)
+        except ClientGone:  # the answer stays cut off
+            return
         for message in last:
             await send(message)
 
@@ -70,6 +82,8 @@ class Bridge:
 
         chunks = self._application(environ, start_response)
         try:
+            if environ["REQUEST_METHOD"] == "HEAD":
+                return [*started, {"type": "http.response.body", "body": b""}]
             first, rest = _first_piece(iter(chunks))
             if rest is None:
                 return [*started, {"type": "http.response.body", "body": first}]

@@ -268,7 +268,8 @@ elif not _sealing_keys:
 EVENTSTORE: dict[str, Any] = {
     "WAKE": "eventstore.celery_wakeup.wake",
     "SEALING_KEYS": tuple(_sealing_keys),
-    "MOST_WAITING": WEB_THREADS // 2,  # the other half always serves those who do not wait
+    "MOST_WAITING": WEB_THREADS // 2,  # at least a quarter always serves those who neither wait
+    "MOST_DOWNLOADS": max(1, WEB_THREADS // 4),  # nor download
 }
 
 # --- Watching it --------------------------------------------------------------------------------------------

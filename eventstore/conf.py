@@ -20,6 +20,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     CACHED_STREAMS: int = 20_000  # states that a process keeps, at most
     CONFLICT_ATTEMPTS: int = 5  # how often a transaction is tried when another writer was faster
     MOST_WAITING: int = 8  # requests that may wait for a read model at one time, in one process; each holds a thread
+    MOST_DOWNLOADS: int = 4  # whole lists that are being downloaded at one time, in one process; each holds a thread
 
 
 @lru_cache(maxsize=1)

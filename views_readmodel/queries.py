@@ -7,7 +7,7 @@ module; nothing in it writes, and nothing in it knows a service or an aggregate.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
@@ -29,6 +29,9 @@ R = TypeVar("R", bound=Row)
 
 Newest = tuple[datetime, UUID]
 """The key of a row in a list of accounts, customers or transfers: when it was made, and its id."""
+
+ROWS_PER_BATCH: Final = 1_000
+"""How many rows of a whole list are read at one time."""
 
 WAITING_STATES: Final = ("SCHEDULED", "AWAITING_APPROVAL")
 """States in which a transfer waits for a date or a person, so that nobody should wait for it."""
@@ -380,6 +383,27 @@ def entries(
         after=after,
         limit=limit,
     )
+
+
+def every_entry(
+    *,
+    account_id: UUID,
+    kind: str | None = None,
+    created_from: datetime | None = None,
+    created_to: datetime | None = None,
+) -> Iterator[EntryView]:
+    """All those lines, newest first, a batch of them in memory at one time."""
+    after: int | None = None
+    while batch := entries(
+        account_id=account_id,
+        kind=kind,
+        created_from=created_from,
+        created_to=created_to,
+        after=after,
+        limit=ROWS_PER_BATCH,
+    ):
+        yield from batch
+        after = batch[-1].version
 
 
 def holdings(*, customer_id: UUID) -> list[tuple[str, int]]:

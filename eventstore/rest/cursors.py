@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from django.core.signing import BadSignature, Signer
 from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.request import Request
 
 from eventstore.rest.requests import QuerySerializer, TextField, WholeNumberField
 
@@ -61,6 +62,14 @@ def decode_cursor(cursor: str | None, key_type: Any, *, list_name: str) -> Any:
         return msgspec.json.decode(raw, type=key_type)
     except (BadSignature, ValueError) as error:  # those of msgspec and base64 are ValueErrors
         raise ValidationError({"cursor": [ErrorDetail("This is no cursor of this list.", code="invalid")]}) from error
+
+
+def refuse_paging(request: Request, *, whole: str) -> None:
+    """Refuses what asks for one page of a list that comes `whole`, such as a file. Raises ValidationError."""
+    for name in ("cursor", "limit"):
+        if name in request.query_params:
+            detail = ErrorDetail(f"{whole} has the whole list, and takes no {name}.", code="exclusive")
+            raise ValidationError({name: [detail]})
 
 
 def page_of(

@@ -59,6 +59,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "rate_limited": Kind(429, "There were too many requests."),
         "internal_error": Kind(500, "Something went wrong on our side."),
         "busy": Kind(503, "Others are writing to this right now.", 1),
+        "downloads_busy": Kind(503, "Too many files are being downloaded.", 10),
         "not_yet_visible": Kind(503, "What was just written cannot be seen yet.", 1),
         "unavailable": Kind(503, "A part of the service is away for the moment.", 1),
     }

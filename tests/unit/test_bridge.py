@@ -24,7 +24,9 @@ SCOPE = {
 }
 
 
-def _ask(application: Callable[..., Any], *messages: dict[str, Any]) -> list[dict[str, Any]]:
+def _ask(
+    application: Callable[..., Any], *messages: dict[str, Any], scope: dict[str, Any] = SCOPE
+) -> list[dict[str, Any]]:
     """All that the bridge sends for a request whose body comes in these messages."""
     sent: list[dict[str, Any]] = []
     waiting = list(messages) or [{"type": "http.request", "body": b""}]
@@ -35,7 +37,7 @@ def _ask(application: Callable[..., Any], *messages: dict[str, Any]) -> list[dic
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(Bridge(application, threads=1)(SCOPE, receive, send))
+    asyncio.run(Bridge(application, threads=1)(scope, receive, send))
     return sent
 
 
@@ -77,6 +79,56 @@ def test_it_passes_a_long_answer_on_in_pieces_and_closes_it() -> None:
     assert len(sent) > 3
     assert b"".join(message.get("body", b"") for message in sent) == b"x" * IN_ONE_PIECE_BYTES + b"yz"
     assert [message.get("more_body", False) for message in sent[1:]] == [True] * (len(sent) - 2) + [False]
+    assert closed == [True]
+
+
+def test_who_does_not_read_on_is_given_up_and_the_thread_is_free_again() -> None:
+    closed: list[bool] = []
+
+    class Endless:
+        def __iter__(self) -> Iterator[bytes]:
+            while True:
+                yield b"x" * IN_ONE_PIECE_BYTES
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def application(_environ: Environ, start_response: Callable[..., Any]) -> Any:
+        start_response("200 OK", [])
+        return Endless()
+
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: dict[str, Any]) -> None:
+        if len(sent) == 3:
+            await asyncio.Event().wait()  # for ever
+        sent.append(message)
+
+    asyncio.run(Bridge(application, threads=1, stall_seconds=0.05)(SCOPE, receive, send))
+    assert [message.get("more_body", True) for message in sent] == [True] * 3  # nothing says that this was all
+    assert closed == [True]
+
+
+def test_whoever_asks_for_the_head_alone_is_not_read_a_body_to() -> None:
+    closed: list[bool] = []
+
+    class Unread:
+        def __iter__(self) -> Iterator[bytes]:
+            pytest.fail("it was read")
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def application(_environ: Environ, start_response: Callable[..., Any]) -> Any:
+        start_response("200 OK", [("Content-Type", "text/csv")])
+        return Unread()
+
+    sent = _ask(application, scope={**SCOPE, "method": "HEAD"})
+    assert sent[0]["headers"] == [(b"content-type", b"text/csv")]
+    assert sent[1:] == [{"type": "http.response.body", "body": b""}]
     assert closed == [True]
 
 

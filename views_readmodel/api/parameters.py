@@ -17,6 +17,7 @@ from views_readmodel.projections.accounts import EntryKind
 
 MAX_SEARCH_LENGTH = 100
 INCLUDABLE = ("changes", "transfers")
+FORMATS = ("json", "csv")
 
 
 class MinVersionQuery(QuerySerializer):
@@ -61,6 +62,11 @@ class EntriesQuery(MadeBetween, MinVersionQuery):
     """Which lines of the statement."""
 
     kind = serializers.ChoiceField(required=False, choices=[kind.value for kind in EntryKind])
+    format = serializers.ChoiceField(
+        required=False,
+        choices=FORMATS,
+        help_text="In the place of what `Accept` says. `csv` has every line, and takes no `cursor` and no `limit`.",
+    )
 
 
 class TransfersQuery(MadeBetween):

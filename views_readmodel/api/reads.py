@@ -9,15 +9,19 @@ from uuid import UUID
 
 import msgspec
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from msgspec import UNSET
 from rest_framework.exceptions import NotFound
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
 from accounts.permissions import AccountsPermission
 from eventstore.facts import first_events
-from eventstore.rest.answers import document
-from eventstore.rest.cursors import decode_cursor, name_of_list, page_of
+from eventstore.rest.answers import JSON, document
+from eventstore.rest.csv_files import CSV, CsvRenderer
+from eventstore.rest.cursors import decode_cursor, name_of_list, page_of, refuse_paging
 from eventstore.rest.permissions import requires
 from eventstore.rest.requests import MAX_VERSION, read_query
 from eventstore.rest.schema import ETAG, IF_NONE_MATCH
@@ -46,6 +50,7 @@ from views_readmodel.api.parameters import (
     MinVersionQuery,
     TransfersQuery,
 )
+from views_readmodel.downloads import entries_csv
 from views_readmodel.queries import AccountView, Subject
 
 INCLUDED_ROWS: Final = 20
@@ -163,17 +168,25 @@ class ReadAccount(ApiView):
 class ReadEntries(ApiView):
     """An account's statement."""
 
+    renderer_classes = (JSONRenderer, CsvRenderer)
+
     @extend_schema(
         operation_id="list_entries",
         parameters=[EntriesQuery, IF_NONE_MATCH, ETAG],
-        responses={200: EntryPage},
+        responses={(200, JSON): EntryPage, (200, CSV): OpenApiTypes.STR},
     )
     @requires(AccountsPermission.VIEW_ACCOUNTS)
-    def get(self, request: Request, account_id: UUID) -> HttpResponse:
-        """List the lines of an account's statement, newest first."""
+    def get(self, request: Request, account_id: UUID) -> HttpResponseBase:
+        """List the lines of an account's statement, newest first.
+
+        A page of them as JSON, or every one as CSV: with `Accept: text/csv` or `format=csv`.
+        """
         asked = read_query(request, EntriesQuery)
         limit, cursor = asked.pop("limit"), asked.pop("cursor", None)
         min_version = asked.pop("min_version", None)
+        if asked.pop("format", request.accepted_renderer.format) == CsvRenderer.format:
+            refuse_paging(request, whole="CSV")
+            return entries_csv(_visible_account(account_id, min_version), **asked)
         list_name = name_of_list(f"entries of {account_id}", asked)
         after = decode_cursor(cursor, VersionKey, list_name=list_name)
         account = _visible_account(account_id, min_version)

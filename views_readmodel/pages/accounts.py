@@ -9,16 +9,20 @@ from uuid import UUID
 from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 
 from accounts.permissions import AccountsPermission
 from accounts.published.events import AccountStatus
 from accounts.published.money import DECIMALS
+from eventstore.rest.csv_files import TooManyDownloads
 from eventstore.rest.requests import MAX_VERSION
 from views_readmodel import queries
+from views_readmodel.downloads import entries_csv
 from views_readmodel.pages.account_actions import REVERSIBLE, offered
 from views_readmodel.pages.commanding import posting
 from views_readmodel.pages.days import bank_today, begins
+from views_readmodel.pages.failures import RETRY_SECONDS, too_many
 from views_readmodel.pages.forms.currencies import CURRENCIES, FUNDS
 from views_readmodel.pages.viewing import Version, listed, page, typed
 from views_readmodel.projections.accounts import EntryKind
@@ -130,13 +134,34 @@ def statement(request: HttpRequest, account_id: UUID) -> HttpResponse:
     found = queries.account(account_id=account_id)
     if found is None:
         raise Http404
-    now = bank_today()
-    form = SpanForm(request.GET if "first" in request.GET else {"first": now.replace(day=1), "last": now})
+    form = _span_form(request)
     context: dict[str, Any] = {"account": found, "form": form}
     if form.is_valid():
         before = _version(request.GET.get("before", ""))
         context |= form.cleaned_data | {"statement": _statement(account_id, before=before, **form.cleaned_data)}
     return render(request, "accounts/statement.html", context)
+
+
+@page(AccountsPermission.VIEW_ACCOUNTS)
+def statement_file(request: HttpRequest, account_id: UUID) -> HttpResponseBase:
+    """The entries of some days, every one of them, for a spreadsheet."""
+    found = queries.account(account_id=account_id)
+    form = _span_form(request)
+    if found is None or not form.is_valid():
+        raise Http404
+    first, last = form.cleaned_data["first"], form.cleaned_data["last"]
+    try:
+        return entries_csv(
+            found, created_from=begins(first), created_to=begins(last + timedelta(days=1)), for_spreadsheets=True
+        )
+    except TooManyDownloads:
+        return too_many(request, retry_seconds=RETRY_SECONDS)
+
+
+def _span_form(request: HttpRequest) -> SpanForm:
+    """The days that are asked for; this month's so far when none are."""
+    now = bank_today()
+    return SpanForm(request.GET if "first" in request.GET else {"first": now.replace(day=1), "last": now})
 
 
 def _version(text: str) -> int | None:

@@ -27,6 +27,7 @@ urlpatterns = [
     path("accounts", accounts.accounts, name="accounts"),
     path("accounts/<uuid:account_id>", accounts.account, name="account"),
     path("accounts/<uuid:account_id>/statement", accounts.statement, name="statement"),
+    path("accounts/<uuid:account_id>/statement.csv", accounts.statement_file, name="statement-file"),
     path(
         "accounts/<uuid:account_id>/entries/<int:version>/reverse",
         account_actions.reverse_entry,

@@ -29,6 +29,7 @@ accounts/<account_id>/freeze                       POST    403  303  403  403  3
 accounts/<account_id>/pay-out                      GET     403  409  403  403  302  302
 accounts/<account_id>/pay-out                      POST    403  409  403  403  302  302
 accounts/<account_id>/statement                    GET     200  200  200  403  302  302
+accounts/<account_id>/statement.csv                GET     200  200  200  403  302  302
 accounts/<account_id>/unfreeze                     GET     403  409  403  403  302  302
 accounts/<account_id>/unfreeze                     POST    403  303  403  403  302  302
 accounts/<account_id>/withdraw                     GET     200  200  403  403  302  302
