@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from config.processes import wait_until
 from eventstore import inspection, operations
+from eventstore.buckets import bucket_of
 from eventstore.ids import new_id
 from eventstore.management.commands import dispatch
 from eventstore.management.operating import duration
@@ -375,8 +376,11 @@ class TestSubscriptions:
 
     def test_ranges_that_stand_apart_are_not_split(self) -> None:
         shop = Shop(watching(note, partitions=2))
-        for sku in "abcdefgh":
-            shop.add(shop.open(), sku)
+        in_the_low_range, in_the_high_range = (
+            next(cart_id for cart_id in iter(new_id, None) if bucket_of(cart_id) // 128 == half) for half in (0, 1)
+        )
+        shop.add(shop.open(in_the_low_range), *"abcd")
+        shop.add(shop.open(in_the_high_range), *"efgh")
         shop.drain()
         rows("UPDATE eventstore_checkpoint SET position = 3 WHERE bucket_low = 0")
         _assert_refused(
