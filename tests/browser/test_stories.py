@@ -40,6 +40,7 @@ def test_a_teller_goes_from_the_log_in_to_a_printed_statement(open_as: Open, tel
 
     _dialog(page, "Deposit").get_by_label("Amount").fill("1,000.50")
     _send(page, "Deposit")
+    expect(page.get_by_text("1,000.50 EUR deposited.")).to_be_visible()
     expect(page.locator("#balance")).to_have_text("1,000.50EUR")
 
     page.get_by_role("link", name="Transfer from here").click()

@@ -71,6 +71,7 @@ def test_a_movement_says_its_way_by_sign_and_arrow_and_carries_the_plain_amount(
     assert "#out" in out
     assert '<data value="-150.00">\N{MINUS SIGN}150.00</data>' in out
     assert "#in" in movement(15_000, "EUR")
+    assert movement(0, "EUR") == '<data value="0.00">0.00</data>'
 
 
 @pytest.mark.parametrize(

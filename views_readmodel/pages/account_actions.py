@@ -20,7 +20,7 @@ from django.urls import reverse
 from accounts import services
 from accounts.permissions import AccountsPermission
 from accounts.published.events import AccountStatus
-from accounts.published.money import format_amount
+from accounts.published.money import format_amount, parse_amount
 from eventstore.context import CommandContext
 from eventstore.rest.requests import MAX_VERSION
 from views_readmodel import queries
@@ -50,6 +50,10 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
 
 def _held(account: AccountView) -> str:
     return f"{money(account.balance, account.currency)} {account.currency}"
+
+
+def _asked(account: AccountView, asked: Mapping[str, str]) -> str:
+    return f"{money(parse_amount(asked['amount'], account.currency), account.currency)} {account.currency}"
 
 
 def _cash(data: Any, account: AccountView) -> CommandForm:
@@ -84,7 +88,7 @@ DEPOSIT: Final = Action(
     sentence=lambda account: f"You take cash in. The account holds {_held(account)} now, and more by the amount after.",
     form=_cash,
     call=lambda context, account, asked: services.deposit(context=context, account_id=account.account_id, **asked),
-    done=lambda account, asked: f"{asked['amount']} {account.currency} deposited.",
+    done=lambda account, asked: f"{_asked(account, asked)} deposited.",
     submit="Deposit",
 )
 WITHDRAW: Final = Action(
@@ -96,7 +100,7 @@ WITHDRAW: Final = Action(
     sentence=lambda account: f"You pay cash out. The account holds {_held(account)} now; it never goes below zero.",
     form=_cash,
     call=lambda context, account, asked: services.withdraw(context=context, account_id=account.account_id, **asked),
-    done=lambda account, asked: f"{asked['amount']} {account.currency} withdrawn.",
+    done=lambda account, asked: f"{_asked(account, asked)} withdrawn.",
     submit="Withdraw",
 )
 FREEZE: Final = Action(

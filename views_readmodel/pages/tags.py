@@ -48,7 +48,9 @@ def amount(amount_minor: int, currency: str) -> SafeString:
 
 @register.simple_tag
 def movement(amount_minor: int, currency: str) -> SafeString:
-    """An amount that moved: its sign and an arrow say which way."""
+    """An amount that moved: its sign and an arrow say which way; nothing moved no way."""
+    if amount_minor == 0:
+        return format_html('<data value="{}">{}</data>', format_amount(0, currency), money(0, currency))
     way = "out" if amount_minor < 0 else "in"
     sign = MINUS if amount_minor < 0 else "+"
     return format_html(
