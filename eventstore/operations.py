@@ -128,7 +128,7 @@ def pause(subscription_id: str, *, actor: str, reason: str, using: str = "defaul
 
     Raises `NoSuchSubscription`, `NothingToDo`, `SubscriptionBusy`, `ReasonMissing`.
     """
-    why = _reason(reason)
+    why = clean_reason(reason)
     with _operating(using) as cursor:
         ids = _lock_checkpoints(cursor, subscription_id, status="running")
         cursor.execute(_PAUSE, [actor, why, ids])
@@ -141,7 +141,7 @@ def resume(subscription_id: str, *, actor: str, reason: str, using: str = "defau
 
     Raises `NoSuchSubscription`, `NothingToDo`, `SubscriptionBusy`, `ReasonMissing`.
     """
-    why = _reason(reason)
+    why = clean_reason(reason)
     with _operating(using) as cursor:
         ids = _lock_checkpoints(cursor, subscription_id, status="paused")
         cursor.execute(_RESUME, [ids])
@@ -158,7 +158,7 @@ def split(subscription_id: str, *, into: int, actor: str, reason: str, using: st
     as standing there. Raises `RangesApart`, `NoSuchSubscription`, `NothingToDo`, `SubscriptionBusy`, `ReasonMissing`,
     and ValueError when `into` is not between 1 and 256.
     """
-    why, wanted = _reason(reason), split_evenly(into)
+    why, wanted = clean_reason(reason), split_evenly(into)
     with _operating(using) as cursor:
         found = _lock_ranges(cursor, subscription_id)
         if [(part.bucket_low, part.bucket_high) for part in found] == wanted:
@@ -181,7 +181,7 @@ def retry(parked_key_id: int, *, actor: str, reason: str, store: EventStore) -> 
 
     It is recorded first, in a transaction of its own: the handler may kill the process.
     """
-    why = _reason(reason)
+    why = clean_reason(reason)
     subscription_id, key = _find_key(parked_key_id, using=store.using)
     subscription = store.subscriptions.get(subscription_id)
     if subscription is None:
@@ -215,7 +215,7 @@ def discard(parked_key_id: int, *, actor: str, reason: str, store: EventStore) -
 
     Raises `NoSuchSubscription`, `ReasonMissing`, `parking.NotParked` and `parking.NotDiscardable`.
     """
-    why = _reason(reason)
+    why = clean_reason(reason)
     subscription_id, _ = _find_key(parked_key_id, using=store.using)
     subscription = store.subscriptions.get(subscription_id)
     if subscription is None:
@@ -235,10 +235,13 @@ def record(*, actor: str, action: str, detail: Mapping[str, Any], using: str = "
         _record(cursor, actor, action, "", detail)
 
 
-def _reason(text: str) -> str:
+def clean_reason(text: str) -> str:
+    """The reason on one line, as it is recorded. Raises `ReasonMissing`."""
     reason = " ".join(text.split())
     if not reason or len(reason) > MAX_REASON_LENGTH:
         raise ReasonMissing(f"say why, in at most {MAX_REASON_LENGTH} characters")
+    if not reason.isprintable():
+        raise ReasonMissing("say why in characters that can be printed")
     return reason
 
 

@@ -33,7 +33,7 @@ from config.staff.models import StaffMember
 from eventstore import operations
 from eventstore.admin import showing
 from eventstore.admin.confirming import actor_of, reason_form
-from eventstore.admin.locked import LockedAdmin
+from eventstore.admin.locked import ChosenRows, LockedAdmin
 
 MEMBERS_SHOWN: Final = 200
 
@@ -82,8 +82,16 @@ class MemberForm(RolesForm):
             "is_active": "Without it nobody signs in. Taking it away signs out everywhere and takes every API key.",
         }
 
+    def clean_first_name(self) -> str:
+        """Refuses what cannot be printed."""
+        return _printable(self.cleaned_data["first_name"])
 
-class StaffMemberAdmin(_UserAdmin):
+    def clean_last_name(self) -> str:
+        """Refuses what cannot be printed."""
+        return _printable(self.cleaned_data["last_name"])
+
+
+class StaffMemberAdmin(ChosenRows, _UserAdmin):
     """Who may sign in, and as what."""
 
     form = MemberForm
@@ -386,6 +394,12 @@ class FailedLogInAdmin(LockedAdmin):
             self.log_change(request, attempt, said)
         queryset.delete()
         messages.success(request, "Forgotten. They may try again.")
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise forms.ValidationError("This has a character that cannot be printed.")
+    return text
 
 
 def _record(request: HttpRequest, action: str, member: StaffMember, detail: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from django import forms
 from django.http import HttpRequest
 
-from eventstore.operations import MAX_REASON_LENGTH
+from eventstore.operations import MAX_REASON_LENGTH, ReasonMissing, clean_reason
 
 CONFIRMED: Final = "confirmed"
 
@@ -25,6 +25,14 @@ class ReasonForm(forms.Form):
         help_text="It is recorded with your name, for good. No names of customers.",
         error_messages={"required": "Say why, in a few words."},
     )
+
+    def clean_reason(self) -> str:
+        """The reason as it is recorded."""
+        try:
+            return clean_reason(self.cleaned_data["reason"])
+        except ReasonMissing as error:
+            said = str(error)
+            raise forms.ValidationError(f"{said[:1].upper()}{said[1:]}.") from error
 
 
 def reason_form(request: HttpRequest) -> ReasonForm:

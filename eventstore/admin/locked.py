@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
-from django.db.models import Field, Model
+from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
+from django.db.models import Field, Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from eventstore.admin.keyset import KeysetChangeList
@@ -23,7 +24,24 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 
-class LockedAdmin(_ModelAdmin):
+class ChosenRows(_ModelAdmin):
+    """A list whose rows can be ticked for an action."""
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *more: Any) -> HttpResponse | None:
+        """Does what was chosen. Raises BadRequest for what cannot be the key of a row, which Django would break on."""
+        key = self.model._meta.pk  # noqa: SLF001 - Django's public API
+        for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            try:
+                known = chosen.isprintable() and key.to_python(chosen) is not None
+            except ValidationError:
+                known = False
+            if not known:
+                raise BadRequest("a row was chosen that cannot be")
+        answered: HttpResponse | None = super().response_action(request, queryset, *more)
+        return answered
+
+
+class LockedAdmin(ChosenRows):
     """A table to read, newest first, paged by key."""
 
     list_per_page = 50

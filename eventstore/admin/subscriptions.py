@@ -101,7 +101,8 @@ class CheckpointAdmin(LockedAdmin):
         """Asks for the reason, and then pauses or resumes."""
         if not self.has_operate_permission(request):
             raise PermissionDenied
-        if deed not in DEEDS or not Checkpoint.objects.filter(subscription=subscription).exists():
+        is_name = subscription.isprintable()  # what is not, PostgreSQL may not even look for
+        if deed not in DEEDS or not is_name or not Checkpoint.objects.filter(subscription=subscription).exists():
             raise Http404("no such subscription")
         form = reason_form(request)
         if form.is_bound and form.is_valid():

@@ -1,0 +1,253 @@
+"""Every list, address, action and form of the admin, with bad values: told in a page, and nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+from urllib.parse import quote
+from uuid import uuid4
+
+import pytest
+from django.contrib import admin
+from django.contrib.admin.options import ModelAdmin
+from django.contrib.auth.models import Group
+from django.db.models import Model
+from django.forms import Field
+from django.test import Client
+from django.urls import reverse
+
+from config.staff.models import StaffMember
+from config.staff.roles import Role
+from eventstore.admin.confirming import CONFIRMED
+from eventstore.admin.keyset import AFTER, BEFORE
+from eventstore.subscriptions import checkpoints
+from eventstore.subscriptions.registry import subscriptions as default_subscriptions
+from tests.conftest import Database
+from tests.integration.admins import browser, fill_store
+from tests.integration.bad_input import values
+from tests.integration.bad_input.written import nothing_is_written
+from tests.integration.counter import PASSWORD
+
+TOLD: Final = {200, 302, 400, 404, 422}
+
+# Already percent-encoded, for some are no text at all.
+QUOTED: Final = (
+    *(quote(value) for value in (*values.NO_ID, *values.NO_WHOLE_NUMBER, *values.NO_MOMENT, *values.UNPRINTABLE)),
+    *(
+        "%00",
+        "a%00b",
+        "%ff",
+        "%ed%a0%80",
+        "%c0%80",
+        "%",
+        "%25",
+        "'",
+        "%5C",
+        "%22%3E%3Cscript%3E",
+        "%u0041",
+        "x" * 6_000,
+    ),
+    *("-1", "1", "2147483648", "9223372036854775808", values.FOREIGN_ID, "staff%3Anobody", "system%3A"),
+)
+DJANGOS_OWN: Final = (
+    "q", "p", "o", "all", "e", "_to_field", "_popup", "_facets", "_changelist_filters", BEFORE, AFTER,
+    "is_active__exact", "groups__id__exact", "is_service__exact", "groups__isnull", "no_such_field", "id__in", "pk__gt",
+)  # fmt: skip
+# What would let somebody guess at what they may not see, a letter at a time.
+PROBING: Final = ("password__startswith", "username__regex", "digest__startswith", "user__password__contains")
+
+
+@pytest.fixture
+def operator(fresh_database: Database) -> Client:
+    """An operator's browser, on a store with something of everything in it."""
+    fill_store()
+    checkpoints.ensure(default_subscriptions, using="default")
+    return browser(Role.OPERATOR)
+
+
+def _lists() -> Iterator[tuple[str, ModelAdmin[Model]]]:
+    for model, model_admin in admin.site._registry.items():
+        yield reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"), model_admin
+
+
+def _parameters(model_admin: Any) -> set[str]:
+    own = model_admin.search_fields_of_form() if hasattr(model_admin, "search_fields_of_form") else ()
+    return {*DJANGOS_OWN, *own}
+
+
+def test_no_parameter_of_a_list_breaks_it(operator: Client) -> None:
+    wrong = []
+    with nothing_is_written(but="public.django_session"):
+        for address, model_admin in _lists():
+            for name in sorted(_parameters(model_admin)):
+                for value in QUOTED if name in _parameters(model_admin) - set(DJANGOS_OWN) else QUOTED[::4]:
+                    status = operator.get(address, query_params=None, QUERY_STRING=f"{name}={value}").status_code
+                    if status not in TOLD:
+                        wrong.append((address, name, value[:60], status))
+    assert not wrong
+
+
+def test_no_list_can_be_narrowed_by_what_it_does_not_show(operator: Client) -> None:
+    for address, _ in _lists():
+        everything = operator.get(address).content.count(b"<tr")
+        for name in PROBING:
+            answered = operator.get(address, {name: "a"})
+            shown = answered.status_code == 200 and answered.content.count(b"<tr") != everything
+            assert not shown, f"{address}?{name}=a"
+
+
+def test_no_address_of_a_row_breaks_the_admin(operator: Client) -> None:
+    wrong = []
+    ids = (
+        "x", "0", "-1", "_5F", "_00", "_", "9" * 19, "9" * 400, "%00", "%ff", "%ed%a0%80", "..", "%2e%2e", "%2F", "1;",
+        quote(values.ARABIC_DIGITS), values.FOREIGN_ID, quote("\u202ex"),
+    )  # fmt: skip
+    with nothing_is_written(but="public.django_session"):
+        for address, _ in _lists():
+            for id in ids:
+                for rest in ("change/", "delete/", "history/", "password/", "", "nonsense/"):
+                    status = operator.get(f"{address}{id}/{rest}").status_code
+                    if status not in {*TOLD, 403}:
+                        wrong.append((address, id[:60], rest, status))
+        for path in ("checkpoint/pause/", "checkpoint/", "event/stream/account/", "event/stream/", "event/story/"):
+            for id in (*ids, *(quote(value, safe="") for value in values.NO_ID)):
+                status = operator.get(f"/admin/eventstore/{path}{id}/").status_code
+                if status not in TOLD:
+                    wrong.append((path, id[:60], "", status))
+    assert not wrong
+
+
+ACTIONS: Final = {
+    "/admin/staff/staffmember/": ("let_in_again",),
+    "/admin/axes/accessattempt/": ("forget_selected",),
+    "/admin/knox/authtoken/": ("revoke_selected",),
+    "/admin/eventstore/parkedkey/": ("retry_selected", "discard_selected"),
+}
+
+
+def test_every_action_is_in_the_table(operator: Client) -> None:
+    offered = {}
+    for address, model_admin in _lists():
+        request = operator.get(address).wsgi_request
+        if model_admin.get_actions(request):
+            offered[address] = tuple(model_admin.get_actions(request))
+    assert offered == ACTIONS
+
+
+@pytest.mark.parametrize(("address", "name"), [(at, name) for at, names in ACTIONS.items() for name in names])
+def test_an_action_on_what_is_not_there_does_nothing(address: str, name: str, operator: Client) -> None:
+    wrong = []
+    bad: list[Any] = [
+        "x",
+        "",
+        "0",
+        "-1",
+        "9" * 19,
+        "9" * 400,
+        "\x00",
+        "1\x00",
+        "1e3",
+        "NaN",
+        values.ARABIC_DIGITS,
+        "\ufffd",
+    ]
+    for selected in [*bad, ["x", "0"], [str(number + 10**7) for number in range(1_500)], []]:
+        for more in ({}, {CONFIRMED: "yes", "reason": "Because"}):
+            with nothing_is_written(but="public.django_session"):
+                sent = {"action": name, "_selected_action": selected, "index": "0", "select_across": "0", **more}
+                status = operator.post(address, sent).status_code
+            if status not in TOLD:
+                wrong.append((str(selected)[:60], more, status))
+    assert not wrong
+
+
+@pytest.mark.parametrize(("address", "name"), [(at, name) for at, names in ACTIONS.items() for name in names])
+def test_an_action_that_is_asked_for_badly_does_nothing(address: str, name: str, operator: Client) -> None:
+    row = str(operator.get(address).context["cl"].result_list[0].pk)
+    good = {"action": name, "_selected_action": row, "index": "0", "select_across": "0"}
+    asks = name in {"retry_selected", "discard_selected", "revoke_selected"}
+    for changed in (
+        {"action": "delete_selected"},
+        {"action": ""},
+        {"action": "x" * 6_000},
+        {"action": "\x00"},
+        {"action": "__class__"},
+        {"index": "9", "action": "nonsense"},
+        *({CONFIRMED: "yes", "reason": reason} for reason in _no_reasons() if asks),
+    ):
+        with nothing_is_written(but="public.django_session"):
+            assert operator.post(address, good | changed).status_code in TOLD, changed
+
+
+def _no_reasons() -> list[str]:
+    breaking = {"\n", "\r", "\t", "\x85", "\u2028", "\u2029"}  # a line: they become spaces
+    unprintable = [text for text in values.UNPRINTABLE if not breaking & set(text)]
+    return [*values.BLANK, *unprintable, "\x00", "a\x00b", "x" * 50_000]
+
+
+def test_a_subscription_is_not_paused_for_no_reason(operator: Client) -> None:
+    address = "/admin/eventstore/checkpoint/pause/accounts.saga/"
+    assert operator.get(address).status_code == 200
+    for reason in _no_reasons():
+        with nothing_is_written(but="public.django_session"):
+            assert operator.post(address, {CONFIRMED: "yes", "reason": reason}).status_code == 422, reason[:20]
+
+
+def _bad_texts(field: Field) -> list[str]:
+    longest = getattr(field, "max_length", None) or 10_000
+    return [*values.UNPRINTABLE, "\x00", "a\x00b", "x" * (longest + 1), *(values.BLANK if field.required else [])]
+
+
+def test_a_person_is_not_made_with_a_bad_value(operator: Client) -> None:
+    address = "/admin/staff/staffmember/add/"
+    form = operator.get(address).context["adminform"].form
+    good = {"username": "new-person", "password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
+    good["groups"] = str(Group.objects.get(name=Role.TELLER.value).pk)
+    assert set(good) >= {name for name, field in form.fields.items() if field.required}, "every field is filled in"
+    names = [*_bad_texts(form.fields["username"]), "a b", "a:b", "a/b", "<b>", "\u202ex", "x" * 5_000]
+    for bad in (
+        *({"username": name} for name in names),
+        *(
+            {"password1": password, "password2": password}
+            for password in ("", " ", "short", "password1234", "\x00" * 20)
+        ),
+        {"password2": f"{PASSWORD}x"},
+        *({"groups": group} for group in ("x", "0", "-1", "9" * 30, "\x00")),
+    ):
+        with nothing_is_written(but="public.django_session"):
+            answered = operator.post(address, good | bad)
+        assert answered.status_code == 200, bad
+        assert answered.context["adminform"].form.errors, bad
+
+
+def test_a_person_is_not_changed_with_a_bad_value(operator: Client) -> None:
+    member = StaffMember.objects.create(username=f"somebody-{uuid4()}")
+    address = f"/admin/staff/staffmember/{member.pk}/change/"
+    form = operator.get(address).context["adminform"].form
+    assert set(form.fields) == {"is_active", "groups", "first_name", "last_name", "email"}
+    for name in ("first_name", "last_name", "email"):
+        for text in _bad_texts(form.fields[name]):
+            with nothing_is_written(but="public.django_session"):
+                answered = operator.post(address, {"is_active": "on", name: text})
+            assert answered.status_code == 200, (name, text[:20])
+            assert answered.context["adminform"].form.errors
+    for groups in ("x", "0", "-1", "9" * 30, "\x00", values.ARABIC_DIGITS):
+        with nothing_is_written(but="public.django_session"):
+            answered = operator.post(address, {"is_active": "on", "groups": groups})
+        assert answered.status_code == 200
+        assert answered.context["adminform"].form.errors
+    for extra in ({"is_superuser": "on"}, {"is_staff": "on"}, {"password": "x"}, {"username": "root"}, {"pk": "1"}):
+        assert operator.post(address, {"is_active": "on", **extra}).status_code == 302
+        changed = StaffMember.objects.get(pk=member.pk)
+        assert (changed.username, changed.is_superuser, changed.password) == (member.username, False, member.password)
+
+
+def test_a_password_is_not_set_badly(operator: Client) -> None:
+    member = StaffMember.objects.create(username=f"somebody-{uuid4()}")
+    address = f"/admin/staff/staffmember/{member.pk}/password/"
+    for first, second in (("", ""), ("short", "short"), (PASSWORD, f"{PASSWORD}x"), ("password1234", "password1234")):
+        with nothing_is_written(but="public.django_session"):
+            answered = operator.post(address, {"password1": first, "password2": second, "usable_password": "true"})
+        assert answered.status_code == 200
+    for id in ("x", "0", "9" * 30, "%00"):
+        assert operator.get(f"/admin/staff/staffmember/{id}/password/").status_code in {302, 403, 404}
