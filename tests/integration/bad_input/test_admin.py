@@ -49,6 +49,7 @@ QUOTED: Final = (
     ),
     *("-1", "1", "2147483648", "9223372036854775808", values.FOREIGN_ID, "staff%3Anobody", "system%3A"),
 )
+FEW: Final = ("x", "-1", "9" * 30, "%00", "%ff", "%ed%a0%80", "%27", "x" * 6_000)
 DJANGOS_OWN: Final = (
     "q", "p", "o", "all", "e", "_to_field", "_popup", "_facets", "_changelist_filters", BEFORE, AFTER,
     "is_active__exact", "groups__id__exact", "is_service__exact", "groups__isnull", "no_such_field", "id__in", "pk__gt",
@@ -80,7 +81,7 @@ def test_no_parameter_of_a_list_breaks_it(operator: Client) -> None:
     with nothing_is_written(but="public.django_session"):
         for address, model_admin in _lists():
             for name in sorted(_parameters(model_admin)):
-                for value in QUOTED if name in _parameters(model_admin) - set(DJANGOS_OWN) else QUOTED[::4]:
+                for value in FEW if name in DJANGOS_OWN else QUOTED:
                     status = operator.get(address, query_params=None, QUERY_STRING=f"{name}={value}").status_code
                     if status not in TOLD:
                         wrong.append((address, name, value[:60], status))
