@@ -120,6 +120,11 @@ CROSS JOIN LATERAL (SELECT count(*) AS events FROM eventstore_parked_event e WHE
 WHERE k.attempts > 0 GROUP BY k.subscription ORDER BY k.subscription
 """
 
+# The keys that wait for a stream that another transaction has locked.
+_COUNT_WAITING = """
+SELECT subscription, count(*) FROM eventstore_parked_key WHERE attempts = 0 GROUP BY subscription ORDER BY subscription
+"""
+
 # What is parked, the oldest first, of one subscription or of all, one key or all.
 _SELECT_PARKED = """
 SELECT k.id, k.subscription, k.key, k.attempts, k.next_attempt_at, k.parked_at, k.error, behind.events, behind.first
@@ -262,6 +267,13 @@ def count_parked(*, using: str) -> dict[str, Parked]:
     with connections[using].cursor() as cursor:
         cursor.execute(_COUNT_PARKED)
         return {row[0]: Parked(*row) for row in cursor}
+
+
+def count_waiting(*, using: str) -> dict[str, int]:
+    """How many keys wait for a locked stream, by subscription; who has none is left out."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(_COUNT_WAITING)
+        return dict(cursor.fetchall())
 
 
 def parked_keys(*, using: str, subscription: str | None = None, key: UUID | None = None, limit: int) -> list[ParkedKey]:

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from config.processes import wait_until
 from eventstore import inspection, operations
+from eventstore.appending import lock_key
 from eventstore.buckets import bucket_of
 from eventstore.ids import new_id
 from eventstore.management.commands import dispatch
@@ -130,6 +131,19 @@ class TestDispatch:
         shop.store = EventStore(registry=fewer, subscriptions=shop.store.subscriptions)
         with pytest.raises(CommandError, match=r"^watcher is held at position 0: .*CartOpened"):
             run(shop, "dispatch", "--until-empty")
+
+    def test_what_waits_for_a_locked_stream_is_not_taken_for_nothing(
+        self, app: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shop, stuck = Shop(SUBSCRIPTIONS), new_id()
+        cart_id = shop.order(stuck)
+        with app.transaction(), monkeypatch.context() as patch:
+            app.execute("SELECT pg_advisory_xact_lock(%s)", [lock_key(stuck)])
+            patch.setattr(dispatch, "HELD_SECONDS", 0.0)
+            with pytest.raises(CommandError, match=r"waits for a stream that another transaction has locked: 1 left$"):
+                run(shop, "dispatch", "--until-empty")
+        assert run(shop, "dispatch", "--until-empty").startswith("Nothing is left: ")
+        assert shop.status(cart_id) == "picked"
 
     def test_it_goes_on_until_it_is_told_to_stop(self, shop_database: Database) -> None:
         process = _start(shop_database, "dispatch")

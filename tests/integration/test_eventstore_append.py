@@ -341,6 +341,8 @@ def test_the_wait_for_another_writer_is_bounded(shop: Shop, app: psycopg.Connect
         began = time.monotonic()
         with pytest.raises(StreamBusy):
             shop.add(cart_id, "tea")
+        with pytest.raises(StreamBusy):
+            shop.store.update(CART, StreamVersion(stream_id=cart_id, version=1), [TEA], metadata=story_of(cart_id))
         assert time.monotonic() - began < 2
     shop.add(cart_id, "tea")
     assert rows(COUNT, [cart_id]) == [(2, 2)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
@@ -311,6 +312,19 @@ class TestDue:
             app.execute("SELECT 1 FROM eventstore_checkpoint FOR UPDATE")
             assert not shop.drain()
         assert shop.drain()
+        assert notes() == ["a", "b"]
+
+    def test_it_looks_again_at_what_another_had(self, app: psycopg.Connection) -> None:
+        shop = Shop(watching(_note))
+        shop.add(shop.open(), "a")
+        assert shop.drain()
+        shop.add(shop.open(), "b")
+        app.execute("BEGIN")
+        app.execute("SELECT 1 FROM eventstore_checkpoint FOR UPDATE")
+        release = threading.Timer(0.1, app.execute, ["COMMIT"])
+        release.start()
+        assert shop.drain()
+        release.join()
         assert notes() == ["a", "b"]
 
 

@@ -171,6 +171,44 @@ def test_it_loses_nothing_that_is_written_while_it_builds_and_swaps() -> None:
 
 
 @pytest.mark.usefixtures("fresh_database")
+def test_a_swap_shows_nothing_older_than_what_it_replaces() -> None:
+    history = History().everything().write()
+    dispatch()
+    before = contents()["account"]
+
+    def go_on(progress: Progress) -> None:
+        if progress.doing == "swapping":  # all that was written until now is built
+            history.transfer(history.accounts[0], history.accounts[1], 1_00)
+            history.write()
+            dispatch()
+
+    replay.rebuild(projection(), store=store_of(), report=go_on)
+    shown = contents()
+    assert shown["account"] != before
+    dispatch()
+    assert contents() == shown
+
+
+def test_nobody_advances_the_live_projection_while_its_tables_are_swapped(
+    fresh_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    History().everything().write()
+    dispatch()
+    free: list[tuple[Any, ...]] = []
+    replace_parked = replay._replace_parked
+
+    def look(cursor: Any, built: Shadow) -> None:
+        with psycopg.connect(fresh_database.app_url) as other:
+            live = "SELECT 1 FROM eventstore_checkpoint WHERE subscription = 'views.accounts' FOR UPDATE SKIP LOCKED"
+            free.extend(other.execute(live).fetchall())
+        replace_parked(cursor, built)
+
+    monkeypatch.setattr(replay, "_replace_parked", look)
+    replay.rebuild(projection(), store=store_of())
+    assert free == []
+
+
+@pytest.mark.usefixtures("fresh_database")
 def test_readers_see_no_error_no_gap_and_nothing_older_while_tables_are_swapped() -> None:
     history = History().busy(accounts=10, transfers=100).write()
     dispatch()
@@ -251,6 +289,19 @@ def test_it_takes_over_from_a_process_that_was_killed(monkeypatch: pytest.Monkey
     assert contents() == live
     with pytest.raises(ReplayInProgress, match="finished"), killed.transaction() as cursor:
         killed.lock(cursor)
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_who_was_taken_for_dead_builds_no_further_beside_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    History().everything().write()
+    monkeypatch.setattr(shadow, "LEASE_SECONDS", 0.1)
+    slow, other = Shadow(projection(), using="default"), Shadow(projection(), using="default")
+    slow.claim()
+    other.claim()
+    with pytest.raises(ReplayInProgress, match="taken over"), slow.transaction() as cursor:
+        slow.lock(cursor)
+    with other.transaction() as cursor:
+        other.lock(cursor)
 
 
 @pytest.mark.usefixtures("fresh_database")

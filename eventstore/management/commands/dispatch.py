@@ -22,6 +22,7 @@ from eventstore.management.operating import StoreCommand, first_line
 from eventstore.progress import progress
 from eventstore.seals import sealer
 from eventstore.store import EventStore
+from eventstore.subscriptions import parking
 
 TURN_SECONDS: Final = 1.0
 """How long one drain goes on at most: a request to stop is heeded after it."""
@@ -117,11 +118,19 @@ def _running(store: EventStore) -> list[inspection.Part]:
 
 def _held(store: EventStore) -> list[str]:
     """Who has something to do and may not, in words."""
-    return [
+    running = _running(store)
+    held = [
         f"{part.subscription} is held at position {part.position:,}: {part.held_reason}"
-        for part in _running(store)
+        for part in running
         if part.lag_events and part.held_reason
     ]
+    names = {part.subscription for part in running}
+    waiting = [
+        f"{subscription} {parking.WAITING}: {keys:,} left"
+        for subscription, keys in inspection.count_waiting(using=store.using).items()
+        if subscription in names
+    ]
+    return held + waiting
 
 
 def _told(store: EventStore, before: int) -> str:
