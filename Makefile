@@ -34,6 +34,10 @@ REPORT ?= soak.json
 soak: install-dev ## Break it for MINUTES=10 under load, auditing all the time (SEED=7 repeats)
 	@exec $(RUN) -m tests.faults.soak --minutes $(MINUTES) --report $(REPORT) $(if $(SEED),--seed $(SEED))
 
+.PHONY: guards
+guards: install-dev ## Take each guard of the event store out, and see that a test misses it
+	@exec $(RUN) -m tests.guards
+
 .PHONY: lint
 lint: install-dev ## Check formatting, lint, types and import rules
 	$(RUN) -m ruff format --check .
