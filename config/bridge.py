@@ -51,10 +51,10 @@ class Bridge:
         try:
             body = await _read(receive)
         except RequestTooLarge:
-            await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"0")]})
-            await send({"type": "http.response.body", "body": b""})
+            await _refuse(send, status=413)
             return
         except ClientGone:  # half a request must not be carried out
+            await _refuse(send, status=400)  # to one that is there still, and whose body was no body
             return
         loop = asyncio.get_running_loop()
 
@@ -159,6 +159,11 @@ def _first_piece(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes] | None
 
 def _encoded(headers: list[tuple[str, str]]) -> Headers:
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
+async def _refuse(send: Send, *, status: int) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _as_coroutine(send: Send, message: Message) -> None:

@@ -46,6 +46,17 @@ class Brief(logging.Filter):
         return True
 
 
+class Refusals(logging.Filter):
+    """Makes a warning of one line of what Django refused: anybody can have a request refused as often as they like."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten the record."""
+        if record.name.startswith("django.security."):
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+            record.exc_info = record.exc_text = record.stack_info = None
+        return True
+
+
 _ADDED_TO_EACH_LINE: Final[list[Any]] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
@@ -86,8 +97,10 @@ def logging_settings(*, format_name: str, level: str) -> dict[str, Any]:
                 "foreign_pre_chain": _ADDED_TO_EACH_LINE,
             }
         },
-        "filters": {"brief": {"()": Brief}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "daybook"}},
+        "filters": {"brief": {"()": Brief}, "refusals": {"()": Refusals}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "daybook", "filters": ["refusals"]},
+        },
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             # Requests are logged once, with their context, by django-structlog.

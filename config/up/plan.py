@@ -81,7 +81,7 @@ def web_service(*, options: Options) -> Service:
     """The web server: pages, API and live updates behind one origin; Django in WEB_THREADS threads (`config.asgi`)."""
     argv = (
         *(sys.executable, "-m", "granian", "config.asgi:application"),
-        *("--interface", "asginl", "--host", "127.0.0.1", "--port", str(options.port), "--no-ws"),
+        *("--interface", "asginl", "--host", "127.0.0.1", "--port", str(options.port), "--no-ws", "--http", "1"),
         *("--workers", str(options.web_processes)),
         # A request that still runs after that is cut off; its client repeats it under the same key.
         *("--workers-kill-timeout", "2s", "--respawn-failed-workers", "--log-level", "warning"),

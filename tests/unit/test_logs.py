@@ -6,7 +6,7 @@ import logging.config
 
 import pytest
 
-from config.logs import Brief, logging_settings
+from config.logs import Brief, Refusals, logging_settings
 
 
 def _format(format_name: str, record: logging.LogRecord) -> str:
@@ -46,6 +46,18 @@ def test_it_cuts_what_beat_repeats_each_second_to_one_line() -> None:
     assert Brief().filter(record)
     assert _format("console", record).count("\n") == 0
     assert "Message Error: refused" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "lines"), [("django.security.DisallowedHost", "warning", 1), ("django", "error", 6)]
+)
+def test_it_makes_one_line_and_no_error_of_what_was_refused(name: str, level: str, lines: int) -> None:
+    record = _failure()
+    record.name = name
+    assert Refusals().filter(record)
+    written = _format("console", record)
+    assert f"[{level}" in written
+    assert len(written.splitlines()) == lines
 
 
 def test_it_passes_on_what_beat_repeats_once_a_minute() -> None:

@@ -1,0 +1,131 @@
+"""What no client library would send, to a running Daybook over its own port: refused or cut off, and never an error."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+
+import httpx
+import pytest
+
+from tests.daybook_process import ROOT, Daybook, remove_folder, short_folder
+
+PATIENCE_SECONDS = 10.0
+SLOW_CLIENTS = 60
+"""More than the server has threads."""
+
+HOST = b"Host: 127.0.0.1\r\n"
+POST = b"POST /api/v1/auth/login HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
+GET = b"GET /health/live HTTP/1.1\r\n" + HOST
+
+
+def _post(body: bytes) -> bytes:
+    return POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+REFUSED = {
+    "10 MB": _post(b'{"username": "' + b"x" * 10_000_000 + b'"}'),
+    "20 MB": _post(b'{"username": "' + b"x" * 20_000_000 + b'"}'),
+    "10,000 deep": _post(b"[" * 10_000 + b"]" * 10_000),
+    "10,000 deep objects": _post(b'{"a":' * 10_000 + b"1" + b"}" * 10_000),
+    "no UTF-8": _post(b'{"username": "\xff\xfe"}'),
+    "a length that is none": POST + b"Content-Length: x\r\n\r\n{}",
+    "a negative length": POST + b"Content-Length: -1\r\n\r\n{}",
+    "two lengths": POST + b"Content-Length: 2\r\nContent-Length: 30\r\n\r\n{}",
+    "a length and chunks": POST + b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
+    "chunks of no size": POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+    "chunks of too much": POST + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n{}\r\n0\r\n\r\n",
+    "coded twice": POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "5,000 headers": GET + b"".join(b"X-%d: 1\r\n" % number for number in range(5_000)) + b"\r\n",
+    "a header of 1 MB": GET + b"X: " + b"x" * 1_000_000 + b"\r\n\r\n",
+    "a cookie of 1 MB": GET + b"Cookie: sessionid=" + b"x" * 1_000_000 + b"\r\n\r\n",
+    "an address of 100 kB": b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a NUL in a header": GET + b"X: a\x00b\r\n\r\n",
+    "a header without a colon": GET + b"nonsense\r\n\r\n",
+    "a folded header": GET + b"X: a\r\n b\r\n\r\n",
+    "no host": b"GET /log-in HTTP/1.1\r\n\r\n",
+    "two hosts": b"GET /log-in HTTP/1.1\r\n" + HOST + b"Host: evil.example\r\n\r\n",
+    "another host": b"GET /log-in HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+    "another host in the address": b"GET http://evil.example/log-in HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+    "a method of nobody's": b"NONSENSE /log-in HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a proxy's": b"CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n",
+    "a version that there is not": b"GET /health/live HTTP/9.9\r\n" + HOST + b"\r\n",
+    "HTTP/0.9": b"GET /\r\n\r\n",
+    "HTTP/2 without asking": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00" * 9,
+    "TLS": bytes.fromhex("16030100a5010000a10303") + b"\x01" * 100,
+    "no HTTP": b"\x00\x01\x02\xff\xfe\r\n\r\n",
+}  # fmt: skip
+
+OUTSIDE = (
+    "/static/../manage.py", "/static/../../../../../../etc/passwd", "/static/%2e%2e/manage.py",
+    "/static/..%2fmanage.py",
+    "/static/%2e%2e%2fmanage.py", "/static/..%5cmanage.py", "/static//etc/passwd", "/static/%2fetc%2fpasswd",
+    "/static/daybook/../../../config/settings.py", "/static/%252e%252e/manage.py", "/static/..%c0%afmanage.py",
+    "/static/....//manage.py", "/static/%00", "/static/daybook/htmx.js%00.css", "/../manage.py", "//etc/passwd",
+    "/.git/config",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def daybook() -> Iterator[Daybook]:
+    """A Daybook for these tests."""
+    folder = short_folder()
+    with Daybook(data_dir=folder).ready() as daybook:
+        yield daybook
+    remove_folder(folder)
+
+
+@pytest.fixture(autouse=True)
+def _unharmed(daybook: Daybook) -> Iterator[None]:
+    """After each test the server answers as before, and has met no error."""
+    since = len(daybook.lines)
+    yield
+    assert httpx.get(f"http://127.0.0.1:{daybook.port}/health/live").json() == {"status": "ok"}
+    told = [line for line in daybook.lines[since:] if re.search(r"Traceback|\[error|panicked|code=5", line)]
+    assert told == []
+
+
+def _answer(daybook: Daybook, sent: bytes) -> bytes:
+    """What comes back until the server closes or has answered: nothing when it only hangs up."""
+    with closing(socket.create_connection(("127.0.0.1", daybook.port), timeout=PATIENCE_SECONDS)) as client:
+        try:
+            client.sendall(sent)
+            return client.recv(65_536)
+        except (BrokenPipeError, ConnectionResetError):
+            return b""
+
+
+@pytest.mark.parametrize("name", list(REFUSED))
+def test_it_is_refused_or_cut_off(name: str, daybook: Daybook) -> None:
+    answered = _answer(daybook, REFUSED[name])
+    assert answered == b"" or re.match(rb"HTTP/1\.[01] 4\d\d ", answered), answered[:200]
+
+
+@pytest.mark.parametrize("path", OUTSIDE)
+def test_no_address_leads_out_of_what_is_served(path: str, daybook: Daybook) -> None:
+    answered = _answer(daybook, b"GET " + path.encode() + b" HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n")
+    assert re.match(rb"HTTP/1\.1 (400|404|301|302) ", answered), answered[:200]
+    for file in ("manage.py", "config/settings.py"):
+        assert (ROOT / file).read_bytes()[:60] not in answered
+    assert b"root:x:0" not in answered
+
+
+def test_bodies_that_are_cut_off_leave_nothing_behind(daybook: Daybook) -> None:
+    for length in (0, 1, 10, 100_000):
+        with closing(socket.create_connection(("127.0.0.1", daybook.port), timeout=PATIENCE_SECONDS)) as client:
+            client.sendall(POST + b"Content-Length: 1000000\r\n\r\n" + b"x" * length)
+        with closing(socket.create_connection(("127.0.0.1", daybook.port), timeout=PATIENCE_SECONDS)) as client:
+            client.sendall(POST[: length % len(POST)])
+
+
+def test_clients_that_are_slow_to_ask_hold_up_nobody(daybook: Daybook) -> None:
+    with ExitStack() as stack:
+        for _ in range(SLOW_CLIENTS):
+            client = socket.create_connection(("127.0.0.1", daybook.port), timeout=PATIENCE_SECONDS)
+            stack.enter_context(closing(client))
+            client.sendall(POST + b'Content-Length: 1000\r\n\r\n{"user')
+        for _ in range(5):
+            shown = httpx.get(f"http://127.0.0.1:{daybook.port}/log-in", timeout=PATIENCE_SECONDS)
+            assert shown.status_code == 200
