@@ -551,6 +551,13 @@ GUARDS: Final = (
         "    || convert_to(e.stream_type, 'UTF8') || convert_to(e.event_type, 'UTF8')\n",
         (f"{STORE}seals.py::test_a_seal_is_what_the_format_says_computed_apart_from_the_database",),
     ),
+    Guard(
+        "one sealer at a time, and it sees what the one before it has sealed",
+        "eventstore/seals/sealer.py",
+        "        cursor.execute(_READ_COMMITTED)\n",
+        "",
+        (f"{STORE}seals.py::test_it_seals_at_read_committed_whatever_the_server_s_default_is",),
+    ),
     # --- Wake-ups -----------------------------------------------------------------------------------------------
     Guard(
         "the mark is cleared before reading",

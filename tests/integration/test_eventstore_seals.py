@@ -190,6 +190,29 @@ def _seal_all(*, most: int) -> list[Outcome]:
     return outcomes
 
 
+def test_sealing_all_goes_on_until_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [True, True, False]
+    monkeypatch.setattr(sealer, "seal_quietly", lambda **_: answers.pop(0))
+    sealer.seal_all()
+    assert answers == []
+
+
+def test_it_seals_at_read_committed_whatever_the_server_s_default_is() -> None:
+    written()
+    rows("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+    levels: list[str] = []
+
+    def look(execute: Any, statement: str, parameters: Any, many: bool, context: Any) -> Any:
+        answer = execute(statement, parameters, many, context)
+        if "INSERT INTO eventstore_seal" in statement:
+            levels.append(connection.connection.execute("SHOW transaction_isolation").fetchone()[0])
+        return answer
+
+    with connection.execute_wrapper(look):
+        assert seal_next(age_seconds=0) is Outcome.SEALED
+    assert levels == ["read committed"]
+
+
 def test_a_sealer_meets_another_and_leaves_it_alone(app: psycopg.Connection) -> None:
     written()
     app.autocommit = False
