@@ -17,6 +17,7 @@ PRODUCTION = {
     "SECRET_KEY": "Jm0hqkYt7X2r9bPzLw4sVc8nEo1uGd5aKf6iTj3xMv_RQyWHBNUSIDZO-lpgeACF",
     "SEALING_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
     "PUBLIC_URL": "https://bank.example",
+    "PROXIES": "1",
 }
 
 
@@ -43,6 +44,12 @@ def test_a_production_environment_passes_django_s_deployment_checks() -> None:
     found = _manage("check", "--deploy", "--fail-level", "WARNING", environment=PRODUCTION)
     assert found.returncode == 0, found.stderr
     assert "no issues" in found.stdout
+
+
+def test_a_proxy_that_was_not_told_of_is_warned_of() -> None:
+    found = _manage("check", environment={**PRODUCTION, "PROXIES": "0"})
+    assert "config.W001" in found.stderr
+    assert "Set PROXIES to how many proxies there are" in found.stderr
 
 
 @pytest.mark.parametrize("missing", ["SECRET_KEY", "SEALING_KEYS"])

@@ -333,7 +333,7 @@ GUARDS: Final = (
         "    with transaction.atomic(using=store.using), connections[store.using].cursor() as cursor:\n"
         "        checkpoints.move(cursor, checkpoint, window.until)\n    metrics.HANDLED",
         (
-            f"{STORE}subscriptions.py::TestExactlyOnce::test_a_connection_lost_between_handling_and_commit_leaves_it_handled_once",
+            f"{STORE}subscriptions.py::TestExactlyOnce::test_a_batch_and_its_checkpoint_are_one_transaction",
         ),
     ),
     Guard(

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from config.checks import check_proxies
 from config.server_checks import ServerUnfit, check_server
 from eventstore.tables import ensure_tables
 
@@ -20,7 +21,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Ask the server whether it is fit, migrate as the owner, then make and rebuild read models as the app role."""
         try:
-            for warning in check_server():
+            for warning in [*(str(found.msg) for found in check_proxies()), *check_server()]:
                 self.stderr.write(warning)
         except ServerUnfit as error:
             raise CommandError(str(error)) from error
