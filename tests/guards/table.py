@@ -332,9 +332,7 @@ GUARDS: Final = (
         "        checkpoints.move(cursor, checkpoint, window.until)\n    metrics.HANDLED",
         "    with transaction.atomic(using=store.using), connections[store.using].cursor() as cursor:\n"
         "        checkpoints.move(cursor, checkpoint, window.until)\n    metrics.HANDLED",
-        (
-            f"{STORE}subscriptions.py::TestExactlyOnce::test_a_batch_and_its_checkpoint_are_one_transaction",
-        ),
+        (f"{STORE}subscriptions.py::TestExactlyOnce::test_a_batch_and_its_checkpoint_are_one_transaction",),
     ),
     Guard(
         "ranges are split only where they stand at one position",
