@@ -260,6 +260,7 @@ def test_it_does_not_seal_what_is_not_all_there(table: str, owner: psycopg.Conne
     with pytest.raises(LogIncomplete, match="positions 1 to 6"):
         seal_next(age_seconds=0)
     assert ranges() == []
+    assert not sealer.seal_quietly(age_seconds=0)
     assert shop.drain()  # goes on with its other work
 
 
