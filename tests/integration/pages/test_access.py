@@ -9,10 +9,13 @@ from uuid import UUID, uuid4
 import pytest
 from django.test import Client
 from django.urls import URLPattern, reverse
+from knox.models import AuthToken
 
+from config.staff.members import create_person
 from config.staff.roles import Role
 from tests.conftest import Database
-from tests.integration.pages.desk import Desk
+from tests.integration.counter import PASSWORD, Counter, dispatch, role_group
+from tests.integration.pages.desk import Desk, Form
 from views_readmodel.pages import urls
 from views_readmodel.pages.viewing import ANYBODY
 
@@ -28,6 +31,26 @@ def _guarded() -> list[URLPattern]:
 @pytest.mark.parametrize("pattern", _patterns(), ids=lambda pattern: str(pattern.name))
 def test_each_address_says_who_may_see_it(pattern: URLPattern) -> None:
     assert getattr(pattern.callback, "required_permission", None)
+
+
+def test_a_role_that_is_taken_away_in_the_middle_of_the_day_counts_at_once(committed_db: Database) -> None:
+    supervisor = Counter(Role.SUPERVISOR)
+    account = supervisor.account("10.00")
+    dispatch()
+    member = create_person(name=f"moving-{uuid4()}", role=Role.SUPERVISOR, password=PASSWORD)
+    browser, program = Client(), AuthToken.objects.create(member)[1]
+    browser.force_login(member)
+    address, headers = f"/accounts/{account}/freeze", {"Authorization": f"Bearer {program}"}
+    assert browser.get(address).status_code == 200
+    form = Form(browser.get(address).content.decode(), action=address).fields
+    member.groups.set([role_group(Role.TELLER)])
+    assert browser.get(address).status_code == 403
+    assert browser.post(address, form | {"reason": "Mallory"}).status_code == 403
+    asked = Client(headers={**headers, "Idempotency-Key": str(uuid4())})
+    answered = asked.post(f"/api/v1/accounts/{account}/freeze", {"reason": "Mallory"}, content_type="application/json")
+    assert answered.status_code == 403
+    assert supervisor.get(f"accounts/{account}").json()["state"] == "OPEN"
+    assert browser.get(f"/accounts/{account}").status_code == 200  # a teller's
 
 
 @pytest.mark.parametrize("pattern", _guarded(), ids=lambda pattern: str(pattern.name))
