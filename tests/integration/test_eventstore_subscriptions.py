@@ -12,6 +12,7 @@ import pytest
 from django.db import connection, transaction
 from pytest_django import Settings
 
+from eventstore.buckets import bucket_of
 from eventstore.events import RecordedEvent
 from eventstore.ids import new_id
 from eventstore.loading import cache
@@ -19,6 +20,7 @@ from eventstore.registry import EventRegistry
 from eventstore.snapshots import Loaded
 from eventstore.store import EventStore
 from eventstore.subscriptions import checkpoints, runner
+from eventstore.subscriptions.reading import Range, read_window
 from eventstore.subscriptions.registry import Execute, SubscriptionRegistry, handles
 from eventstore.subscriptions.runner import Progress, advance
 from tests.integration.shops import (
@@ -251,6 +253,61 @@ class TestDue:
         assert self._due(shop) == []
         assert shop.drain()
         assert notes() == []
+
+    def test_what_is_behind_a_range_makes_it_due_no_more(self) -> None:
+        shop = Shop(watching(_note, partitions=2))
+        low, high = (next(id for id in iter(new_id, None) if bucket_of(id) // 128 == half) for half in (0, 1))
+        shop.open(low)
+        assert shop.drain()
+        shop.open(high)
+        _sequence()
+        assert self._due(shop) == [("watcher", 128)]
+
+    def test_who_is_furthest_behind_comes_first(self) -> None:
+        shop = Shop(watching(_note, partitions=4))
+        for _ in range(40):
+            shop.open()
+        _sequence()
+        self._due(shop)
+        for low, position in ((0, 3), (64, 1), (128, 2), (192, 0)):
+            rows("UPDATE eventstore_checkpoint SET position = %s WHERE bucket_low = %s", [position, low])
+        assert self._due(shop) == [("watcher", low) for low in (192, 64, 128, 0)]
+
+    def test_who_was_paused_after_the_look_is_neither_stamped_nor_advanced(self) -> None:
+        shop = Shop(watching(_note))
+        shop.add(shop.open(), "a")
+        _sequence()
+        self._due(shop)
+        id = value("SELECT id FROM eventstore_checkpoint")
+        rows("UPDATE eventstore_checkpoint SET status = 'paused'")
+        assert checkpoints.stamp(id, using="default") is None
+        with transaction.atomic(), connection.cursor() as cursor:
+            assert checkpoints.lock(cursor, id) is None
+
+    def test_a_range_is_held_or_gone_through_carefully_by_itself(self) -> None:
+        shop = Shop(watching(_note, partitions=2))
+        self._due(shop)
+        id = value("SELECT min(id) FROM eventstore_checkpoint")
+        checkpoints.hold(id, seconds=5, reason="full", using="default")
+        with transaction.atomic(), connection.cursor() as cursor:
+            checkpoint = checkpoints.lock(cursor, id)
+            assert checkpoint
+            checkpoints.be_careful(cursor, checkpoint, 7)
+        found = rows("SELECT held_reason, careful_until FROM eventstore_checkpoint ORDER BY id")
+        assert found == [("full", 7), ("", None)]
+
+    @pytest.mark.parametrize("follows", ["stream", "route"])
+    def test_what_nobody_wants_stays_in_the_database(self, follows: str) -> None:
+        shop = Shop(SUBSCRIPTIONS)
+        shop.order(new_id())
+        _sequence()
+        with connection.cursor() as cursor:
+            everything = read_window(cursor, Range(follows, 0, 255), after=0, limit=50, unwanted=[])
+            wanted = read_window(cursor, Range(follows, 0, 255), after=0, limit=50, unwanted=["CartCheckedOut"])
+        names = [row.event_type for row in everything.rows]
+        assert [row.event_type for row in wanted.rows] == [name for name in names if name != "CartCheckedOut"]
+        assert len(wanted.rows) < len(names)
+        assert (wanted.until, wanted.entries) == (everything.until, everything.entries)
 
     def test_a_hold_from_before_the_clock_was_set_back_is_over(self) -> None:
         shop = Shop(watching(_note))
