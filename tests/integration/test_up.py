@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.conftest import Database
 from tests.daybook_process import ROOT, STOP_SECONDS, Daybook, remove_folder, short_folder
 
 RECOVERY_SECONDS = 30.0
+SETTLED_SECONDS = 5.0
 
 
 @pytest.fixture
@@ -104,6 +106,11 @@ def test_no_process_of_a_server_outlives_it_though_it_hangs(folder: Path) -> Non
         hanging = [grandchild for server in servers for grandchild in server.children(recursive=True)]
         assert len(servers) == 3, daybook.family()  # the web, the worker and the clock
         assert len(hanging) >= 2, daybook.family()
+        # What has just been forked has not said yet that it ends with its parent; it would find out when it went on.
+        assert wait_until(
+            lambda: min(time.time() - process.create_time() for process in hanging) > SETTLED_SECONDS,
+            timeout_seconds=RECOVERY_SECONDS,
+        )
         for process in hanging:
             process.suspend()
         for process in (daybook.process, *servers):

@@ -1,8 +1,8 @@
 """Requests made up from the OpenAPI schema, good ones and bad ones, as each role: the answer is as described.
 
 Schemathesis makes them up and checks the answers: never a 500, only documented statuses, types, headers and bodies, no
-bad data taken, no good data refused, no answer without a log-in; one by one, and in stories. In `make test` the same few
-each time; `MADE_UP_REQUESTS` says how many of each kind there are to be of each operation instead, at random.
+bad data taken, no good data refused, no answer without a log-in; one by one, and in stories. In `make test` the same
+few each time; `MADE_UP_REQUESTS` says how many of each kind there are to be of each operation instead, at random.
 """
 
 from __future__ import annotations
