@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from cryptography.fernet import Fernet
 
+from config.environment import MANY
 from tests.servers import EmbeddedServers, Servers
 
 
@@ -30,8 +31,8 @@ def durable_servers() -> Iterator[Servers]:
             "REDIS_URL": servers.redis_url,
             "LOG_LEVEL": "WARNING",
             # Counted as in production, and never too many.
-            **dict.fromkeys(("RATE_LIMIT_PROGRAM_READS", "RATE_LIMIT_PROGRAM_WRITES"), "6000000"),
-            **dict.fromkeys(("RATE_LIMIT_PERSON_READS", "RATE_LIMIT_PERSON_WRITES"), "6000000"),
+            **dict.fromkeys(("RATE_LIMIT_PROGRAM_READS", "RATE_LIMIT_PROGRAM_WRITES"), str(MANY)),
+            **dict.fromkeys(("RATE_LIMIT_PERSON_READS", "RATE_LIMIT_PERSON_WRITES"), str(MANY)),
         }
         yield servers
     finally:
