@@ -123,6 +123,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "views_readmodel.pages.shell.zone_middleware",
+    "config.staff.passwords.given_password_middleware",  # it looks for htmx's own mark
     "axes.middleware.AxesMiddleware",  # last: what it puts in an answer's place goes through all the others
 ]
 

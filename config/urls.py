@@ -5,6 +5,7 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from config import health, metrics
+from config.staff.passwords import change_password
 from eventstore.rest.views import unknown_address
 
 urlpatterns = [
@@ -15,6 +16,7 @@ urlpatterns = [
     re_path(r"^api(/(?s:.*))?\Z", unknown_address),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path("password", change_password, name="password"),
     path("", include("views_readmodel.pages.urls")),
 ]
 

@@ -7,14 +7,13 @@ operation: who did it and what it was stands in a table that nobody can rewrite,
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from axes.models import AccessAttempt
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.forms import BaseUserCreationForm
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -27,8 +26,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from knox.models import AuthToken
 
+from config.staff.forms import GivenPasswordForm, MemberForm, NewPersonForm
 from config.staff.lockout import let_in, locked_until
-from config.staff.members import ADMIN_ROLES, MemberRefused, check_roles, end_access
+from config.staff.members import ADMIN_ROLES, end_access
 from config.staff.models import StaffMember
 from eventstore import operations
 from eventstore.admin import showing
@@ -39,56 +39,9 @@ MEMBERS_SHOWN: Final = 200
 
 
 if TYPE_CHECKING:
-    _CreationForm = BaseUserCreationForm[StaffMember]
     _UserAdmin = UserAdmin[StaffMember]
 else:
-    _CreationForm = BaseUserCreationForm
     _UserAdmin = UserAdmin
-
-
-class RolesForm(forms.ModelForm):  # type: ignore[type-arg]  # the name takes no argument at run time
-    """Roles that go together."""
-
-    def clean_groups(self) -> Any:
-        """Refuses those that do not."""
-        groups = self.cleaned_data["groups"]
-        try:
-            check_roles({group.name for group in groups}, is_service=self.instance.is_service)
-        except MemberRefused as error:
-            raise forms.ValidationError(str(error)) from error
-        return groups
-
-
-class NewPersonForm(RolesForm, _CreationForm):
-    """A person with a first password and a role."""
-
-    class Meta:
-        model = StaffMember
-        fields = ("username", "groups")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["groups"].required = True
-
-
-class MemberForm(RolesForm):
-    """What may be changed about a member; no password, not even its hash."""
-
-    class Meta:
-        model = StaffMember
-        fields = ("is_active", "first_name", "last_name", "email", "groups")
-        help_texts: ClassVar = {
-            "username": "It never changes, for events hold it.",
-            "is_active": "Without it nobody signs in. Taking it away signs out everywhere and takes every API key.",
-        }
-
-    def clean_first_name(self) -> str:
-        """Refuses what cannot be printed."""
-        return _printable(self.cleaned_data["first_name"])
-
-    def clean_last_name(self) -> str:
-        """Refuses what cannot be printed."""
-        return _printable(self.cleaned_data["last_name"])
 
 
 class StaffMemberAdmin(ChosenRows, _UserAdmin):
@@ -102,7 +55,7 @@ class StaffMemberAdmin(ChosenRows, _UserAdmin):
         (None, {"fields": ("username", "kind", "new_password", "is_active", "locked")}),
         ("Person", {"fields": ("first_name", "last_name", "email")}),
         ("Roles", {"fields": ("groups",)}),
-        ("Since when", {"fields": ("last_login", "date_joined")}),
+        ("Since when", {"fields": ("last_seen", "since")}),
     )
     list_display = ("username", "kind", "roles", "is_active", "last_seen")
     list_filter = ("is_active", "is_service", "groups")
@@ -124,12 +77,15 @@ class StaffMemberAdmin(ChosenRows, _UserAdmin):
     ) -> HttpResponse:
         """One member, under the member's name."""
         member = self.get_object(request, object_id)
-        extra = {} if member is None else {"title": member.get_username(), "subtitle": None}
+        extra: dict[str, Any] = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        if member is not None:
+            extra |= {"title": member.get_username(), "subtitle": None}
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         """A new person."""
-        return super().add_view(request, form_url, {"title": "A new person", **(extra_context or {})})
+        extra = {"title": "A new person", "show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().add_view(request, form_url, {**extra, **(extra_context or {})})
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         """What was done to a member here."""
@@ -159,7 +115,7 @@ class StaffMemberAdmin(ChosenRows, _UserAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """A name never changes, for events hold it; and nobody gives themselves another role."""
-        fixed = ("kind", "new_password", "locked", "last_login", "date_joined")
+        fixed = ("kind", "new_password", "locked", "last_seen", "since")
         if obj is None:
             return fixed
         return (*fixed, "username", "is_active", "groups") if obj == request.user else (*fixed, "username")
@@ -183,18 +139,30 @@ class StaffMemberAdmin(ChosenRows, _UserAdmin):
         _record(request, "change member" if change else "make member", member, detail)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
-        """Sets another person's password; a program has none, and one's own asks for the old one."""
+        """Gives another person a password, which they replace when they sign in; a program has none."""
         member = self.get_object(request, id)
-        if member is None or member.is_service:
+        if member is None or member.is_service or not self.has_change_permission(request, member):
             raise PermissionDenied
         if member == request.user:
-            return HttpResponseRedirect(reverse("admin:password_change"))
-        with transaction.atomic():
-            answered = super().user_change_password(request, id, form_url)
-            if request.method == "POST" and isinstance(answered, HttpResponseRedirect):
+            return HttpResponseRedirect(reverse("password"))
+        form = GivenPasswordForm(member, request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            with transaction.atomic():
+                form.save()
                 end_access(member)
+                self.log_change(request, member, "Gave another password.")
                 _record(request, "set password", member, {})
-        return answered
+            messages.success(request, "Tell them the password. When they sign in they choose one of their own.")
+            return HttpResponseRedirect(reverse("admin:staff_staffmember_change", args=[member.pk]))
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "media": self.media,
+            "title": f"Another password for {member.get_username()}",
+            "member": member,
+            "form": form,
+        }
+        return TemplateResponse(request, "admin/password.html", context, status=422 if form.is_bound else 200)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """Nobody is deleted, so only ours are left."""
@@ -234,6 +202,11 @@ class StaffMemberAdmin(ChosenRows, _UserAdmin):
     def last_seen(self, member: StaffMember) -> SafeString:
         """When they last signed in."""
         return showing.moment(member.last_login)
+
+    @admin.display(description="Here since")
+    def since(self, member: StaffMember) -> SafeString:
+        """When they were made."""
+        return showing.moment(member.date_joined)
 
     @admin.display(description="Password")
     def new_password(self, member: StaffMember) -> SafeString | str:
@@ -394,12 +367,6 @@ class FailedLogInAdmin(LockedAdmin):
             self.log_change(request, attempt, said)
         queryset.delete()
         messages.success(request, "Forgotten. They may try again.")
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise forms.ValidationError("This has a character that cannot be printed.")
-    return text
 
 
 def _record(request: HttpRequest, action: str, member: StaffMember, detail: Mapping[str, Any]) -> None:

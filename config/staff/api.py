@@ -9,10 +9,11 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from knox.models import AuthToken
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, PermissionDenied
 from rest_framework.request import Request
 
 from config.staff.limits import LogInLimit
+from config.staff.passwords import GIVEN
 from eventstore.rest.answers import answer
 from eventstore.rest.permissions import AUTHENTICATED, PUBLIC, requires
 from eventstore.rest.requests import RequestSerializer, TextField, read_body
@@ -67,6 +68,8 @@ class Login(ApiView):
         member = authenticate(request._request, username=asked["username"], password=asked["password"])  # noqa: SLF001 - its documented name
         if member is None:
             raise LoginFailed
+        if getattr(member, "password_is_given", False):
+            raise PermissionDenied(GIVEN)
         token, secret = AuthToken.objects.create(member)
         user_logged_in.send(sender=type(member), request=request._request, user=member)  # noqa: SLF001
         response = answer(Answered(value=Token(token=secret, expires_at=token.expiry), replayed=False))

@@ -18,6 +18,12 @@ class StaffMember(AbstractUser):
         default=False,
         help_text="A program, which signs in with an API key and has no password.",
     )
+    password_is_given = models.BooleanField(
+        "password set by somebody else",
+        default=False,
+        db_default=False,
+        help_text="The member has to choose another before anything else.",
+    )
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Saves. With a new password every log-in by API ends, as the sessions do by themselves."""

@@ -77,6 +77,10 @@ class DaybookAdminSite(AdminSite):
             raise Http404("nothing of it is yours to see")
         return self.index(request, extra_context)
 
+    def get_urls(self) -> list[Any]:
+        """Django's, without its page for one's own password: there is one for all staff (`config.staff.passwords`)."""
+        return [one for one in super().get_urls() if not str(getattr(one, "name", "")).startswith("password_change")]
+
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """The staff pages' log-in; who is signed in and may not come in is told so."""
         asked = request.GET.get(REDIRECT_FIELD_NAME, "")

@@ -22,6 +22,7 @@ def addresses(bank: dict[str, UUID]) -> list[str]:
     cash = next(entry for entry in newest if entry.kind == "deposit")
     return [
         "/",
+        "/password",
         "/find",
         "/find?q=Alice",
         f"/find?q={bank['transfer']}",

@@ -47,6 +47,8 @@ live/changes                                       GET     204  204  204  204  3
 log-in                                             GET     303  303  303  303  200  200
 log-in                                             POST    303  303  303  303  200  200
 log-out                                            POST    303  303  303  303  302  302
+password                                           GET     200  200  200  200  302  302
+password                                           POST    200  200  200  200  302  302
 theme                                              POST    303  303  303  303  303  303
 transfers                                          GET     200  200  200  403  302  302
 transfers/<transfer_id>                            GET     200  200  200  403  302  302
@@ -108,9 +110,6 @@ admin/<app_label>/                                         POST    200  200
 admin/autocomplete/                                        GET     403  403
 admin/jsi18n/                                              GET     200  200
 admin/logout/                                              POST    200  200
-admin/password_change/                                     GET     200  200
-admin/password_change/                                     POST    200  200
-admin/password_change/done/                                GET     200  200
 admin/r/<content_type_id>/<object_id>/                     GET     404  404
 admin/r/<content_type_id>/<object_id>/                     POST    404  404
 admin/auth/group/                                          GET     403  200
