@@ -117,15 +117,23 @@ def _advance(due: checkpoints.Due, store: EventStore, batch_size: int | None) ->
 
 
 def _retry_parked(store: EventStore) -> bool:
-    """Retries the parked keys whose time has come; answers whether any is free again."""
-    freed = False
+    """Retries the parked keys whose time has come, for a moment at most; answers whether it did anything.
+
+    For a moment, because each may be one whose handler hangs: what is not parked comes in between.
+    """
+    done = False
     due = parking.due_keys(store.subscriptions.all(), limit=RETRIED_KEYS, using=store.using)
     for waiting in sorted({key.subscription for key in due if key.waits}):
-        freed |= parking.retry_waiting(_declared(waiting, store), store=store)
-    for key in due:
-        if not key.waits:
-            freed |= parking.retry(key.id, _declared(key.subscription, store), store=store) is parking.Retry.FREED
-    return freed
+        done |= parking.retry_waiting(_declared(waiting, store), store=store)
+    until = time.monotonic() + parking.RETRY_SECONDS
+    failed = [key for key in due if not key.waits]
+    for tried, key in enumerate(failed):
+        if tried and time.monotonic() > until:
+            return True
+        seconds = max(0.0, until - time.monotonic())
+        outcome = parking.retry(key.id, _declared(key.subscription, store), store=store, budget_seconds=seconds)
+        done |= outcome in (parking.Retry.FREED, parking.Retry.GOES_ON)
+    return done
 
 
 def _declared(subscription_id: str, store: EventStore) -> Subscription:

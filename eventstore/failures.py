@@ -55,6 +55,11 @@ def is_lost_race(error: BaseException) -> bool:
     return sqlstate_of(error) in (_SERIALIZATION_FAILURE, _DEADLOCK_DETECTED)
 
 
+def was_idle_too_long(error: BaseException) -> bool:
+    """Whether the server ended the transaction because nothing, or not enough, came of it in time."""
+    return sqlstate_of(error) in _PASSING_STATES
+
+
 def is_passing(error: BaseException) -> bool:
     """Whether the same work may well succeed later, with nothing mended in the program or the data."""
     if isinstance(error, InterfaceError | psycopg.InterfaceError):

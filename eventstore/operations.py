@@ -22,6 +22,7 @@ from eventstore.conf import store_settings
 from eventstore.failures import is_lock_timeout
 from eventstore.store import EventStore
 from eventstore.subscriptions import parking
+from eventstore.subscriptions.registry import Projection, Subscription
 from eventstore.wakeup import wake_on_commit
 
 MAX_REASON_LENGTH: Final = 500
@@ -75,12 +76,22 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 # What an operator did.
 _RECORD = "INSERT INTO eventstore_operation (actor, action, subscription, detail) VALUES (%s, %s, %s, %s::jsonb)"
 
+# Whether the tables of a projection are of another version than this.
+_SELECT_OUTDATED = """
+SELECT FROM eventstore_checkpoint
+WHERE subscription = %s AND status <> 'replaying' AND projection_version <> %s LIMIT 1
+"""
+
 # A parked key by its id.
 _SELECT_KEY = "SELECT subscription, key FROM eventstore_parked_key WHERE id = %s"
 
 
 class NoSuchSubscription(LookupError):
     """There is no subscription of that name."""
+
+
+class RebuildNeeded(NoSuchSubscription):
+    """Its tables are of another version of the program; what is parked goes on once they are rebuilt."""
 
 
 class NothingToDo(Exception):
@@ -176,19 +187,23 @@ def split(subscription_id: str, *, into: int, actor: str, reason: str, using: st
     return len(found)
 
 
-def retry(parked_key_id: int, *, actor: str, reason: str, store: EventStore) -> parking.Retry:
-    """Handles what is behind the key now, in the log's order. Raises `parking.NotParked`, `NoSuchSubscription`.
+def retry(
+    parked_key_id: int, *, actor: str, reason: str, store: EventStore, budget_seconds: float | None = None
+) -> parking.Retry:
+    """Handles what is behind the key now, in the log's order, until something fails or the time is up.
 
-    It is recorded first, in a transaction of its own: the handler may kill the process.
+    It is recorded first, in a transaction of its own: the handler may kill the process. Raises `parking.NotParked`,
+    `NoSuchSubscription`, `RebuildNeeded`.
     """
     why = clean_reason(reason)
     subscription_id, key = _find_key(parked_key_id, using=store.using)
     subscription = store.subscriptions.get(subscription_id)
     if subscription is None:
         raise NoSuchSubscription(subscription_id)
+    _require_current(subscription, using=store.using)
     with _operating(store.using) as cursor:
         _record(cursor, actor, "retry", subscription_id, {"key": str(key), "reason": why})
-    return parking.retry(parked_key_id, subscription, store=store)
+    return parking.retry(parked_key_id, subscription, store=store, budget_seconds=budget_seconds)
 
 
 def retry_many(
@@ -196,18 +211,21 @@ def retry_many(
 ) -> Retried:
     """Retries one key after the other until the time is up; what it has no time for stays as it is."""
     deadline = time.monotonic() + budget_seconds
-    freed = still_parked = busy = 0
+    freed = still_parked = busy = begun = 0
     for done, parked_key_id in enumerate(parked_key_ids):
         if time.monotonic() >= deadline:
-            return Retried(freed=freed, still_parked=still_parked, busy=busy, left=len(parked_key_ids) - done)
+            left_over = len(parked_key_ids) - done + begun
+            return Retried(freed=freed, still_parked=still_parked, busy=busy, left=left_over)
         try:
-            outcome = retry(parked_key_id, actor=actor, reason=reason, store=store)
+            left = deadline - time.monotonic()
+            outcome = retry(parked_key_id, actor=actor, reason=reason, store=store, budget_seconds=left)
         except parking.NotParked:  # a worker was faster
             outcome = parking.Retry.BUSY
         freed += outcome is parking.Retry.FREED
         still_parked += outcome is parking.Retry.STILL_PARKED
         busy += outcome is parking.Retry.BUSY
-    return Retried(freed=freed, still_parked=still_parked, busy=busy, left=0)
+        begun += outcome is parking.Retry.GOES_ON
+    return Retried(freed=freed, still_parked=still_parked, busy=busy, left=begun)
 
 
 def discard(parked_key_id: int, *, actor: str, reason: str, store: EventStore) -> int:
@@ -243,6 +261,16 @@ def clean_reason(text: str) -> str:
     if not reason.isprintable():
         raise ReasonMissing("say why in characters that can be printed")
     return reason
+
+
+def _require_current(subscription: Subscription, *, using: str) -> None:
+    """Raises `RebuildNeeded` when a projection's tables are not those of this version of the program."""
+    if not isinstance(subscription, Projection):
+        return
+    with connections[using].cursor() as cursor:
+        cursor.execute(_SELECT_OUTDATED, [subscription.id, subscription.version])
+        if cursor.fetchone() is not None:
+            raise RebuildNeeded(f"the tables of {subscription.id} are of another version: manage.py replay_projections")
 
 
 @contextmanager

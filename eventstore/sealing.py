@@ -9,7 +9,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection
 from os import urandom
-from typing import Final
+from typing import Final, NoReturn
 from uuid import UUID
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -39,6 +39,16 @@ ON CONFLICT (subject_id) DO NOTHING
 
 # Erases a person. The row stays: with a new key, what the old one sealed could be told from a forgery no more.
 _ERASE_KEY = "UPDATE eventstore_subject_key SET wrapped_key = '' WHERE subject_id = %s AND wrapped_key <> ''"
+
+
+# Some of those that were made last: with the settings as they should be, some of them unwrap.
+_SELECT_NEWEST = """
+SELECT wrapped_key FROM eventstore_subject_key WHERE wrapped_key <> '' ORDER BY subject_id DESC LIMIT 20
+"""
+
+
+class KeyUnreadable(Exception):
+    """This person's key cannot be unwrapped, though others can."""
 
 
 class PersonErased(Refusal):
@@ -80,22 +90,38 @@ def _wrapping() -> MultiFernet:
     return MultiFernet([Fernet(key) for key in keys])
 
 
-def _unwrap(wrapped: bytes) -> bytes:
+def _unwrap(wrapped: bytes) -> bytes | None:
+    """The key; None when none of the settings' keys opens it."""
     try:
         return _wrapping().decrypt(wrapped)
     except InvalidToken:
-        raise ImproperlyConfigured(
-            "a person's key cannot be unwrapped: EVENTSTORE['SEALING_KEYS'] lacks the key it was wrapped with"
-        ) from None
+        return None
 
 
 def keys_of(subject_ids: Collection[UUID], *, using: str) -> dict[UUID, PersonKey]:
-    """The keys of those who have one, in one query."""
+    """The keys of those who have one, in one query.
+
+    Raises `KeyUnreadable` for a key that was spoiled, and ImproperlyConfigured when the settings seem to be wrong.
+    """
     if not subject_ids:
         return {}
     with connections[using].cursor() as cursor:
         cursor.execute(_SELECT_KEYS, [list(subject_ids)])
-        return {subject_id: PersonKey(subject_id, _unwrap(bytes(wrapped))) for subject_id, wrapped in cursor}
+        keys = {subject_id: _unwrap(bytes(wrapped)) for subject_id, wrapped in cursor.fetchall()}
+    if spoiled := sorted(subject_id for subject_id, key in keys.items() if key is None):
+        _refuse(spoiled[0], using=using)
+    return {subject_id: PersonKey(subject_id, key) for subject_id, key in keys.items() if key is not None}
+
+
+def _refuse(subject_id: UUID, *, using: str) -> NoReturn:
+    """Tells a key that was spoiled, which is one person's affair, from settings that lack one, which is everybody's."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(_SELECT_NEWEST)
+        if any(_unwrap(bytes(wrapped)) for (wrapped,) in cursor.fetchall()):
+            raise KeyUnreadable(f"the key of {subject_id} cannot be unwrapped, though others can")
+    raise ImproperlyConfigured(
+        "a person's key cannot be unwrapped: EVENTSTORE['SEALING_KEYS'] lacks the key it was wrapped with"
+    )
 
 
 def ensure_keys(subject_ids: Collection[UUID], *, using: str) -> dict[UUID, PersonKey]:

@@ -9,6 +9,7 @@ harm. Imported by `tasks`, and by projects that have a clock of their own.
 
 from __future__ import annotations
 
+import faulthandler
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -28,6 +29,9 @@ STILL_SECONDS: Final = 2.5
 POLL_SECONDS: Final = 0.1
 """How often to look for work while there are no wake-ups at all."""
 TURN_SECONDS: Final = 5.0
+HANGING_SECONDS: Final = 20.0
+"""A turn that goes on for so long hangs, in a thread where nothing interrupts it: then the process ends. Whoever keeps
+it running starts it anew, and what it hung on counts as an attempt without a result."""
 
 # How long no sequencer has shown that it lives.
 _STILL_FOR = """
@@ -68,7 +72,11 @@ def look(*, using: str, alone: bool, help_away: Callable[[], bool], call_for_hel
     if not alone:
         _log.warning("eventstore.sweeping_in_need", reason="no worker has looked for some seconds")
     call_for_help()
-    drain(store=EventStore(using=using), budget_seconds=TURN_SECONDS)
+    faulthandler.dump_traceback_later(HANGING_SECONDS, exit=True)
+    try:
+        drain(store=EventStore(using=using), budget_seconds=TURN_SECONDS)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     if alone and not help_away():
         _log.warning("eventstore.sweeping_ends", reason="the broker is back")
     return help_away()

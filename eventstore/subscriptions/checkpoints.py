@@ -90,7 +90,8 @@ _BE_CAREFUL = "UPDATE eventstore_checkpoint SET attempts = 0, careful_until = %s
 # Stops a checkpoint for a while, for a reason that is not in the events.
 _HOLD = """
 UPDATE eventstore_checkpoint
-SET held_until = clock_timestamp() + make_interval(secs => %s), held_reason = %s, attempts = 0
+SET held_until = clock_timestamp() + make_interval(secs => %s), held_reason = %s,
+    attempts = CASE WHEN %s THEN 0 ELSE attempts END
 WHERE id = %s
 """
 
@@ -175,7 +176,7 @@ def be_careful(cursor: Any, checkpoint: Checkpoint, until: int) -> None:
     cursor.execute(_BE_CAREFUL, [until, checkpoint.id])
 
 
-def hold(checkpoint_id: int, *, seconds: float, reason: str, using: str) -> None:
-    """Stops the checkpoint for some seconds, in a transaction of its own."""
+def hold(checkpoint_id: int, *, seconds: float, reason: str, forget_attempts: bool = True, using: str) -> None:
+    """Stops the checkpoint for some seconds, in a transaction of its own; what was tried counts no more."""
     with transaction.atomic(using=using, durable=True), connections[using].cursor() as cursor:
-        cursor.execute(_HOLD, [seconds, reason, checkpoint_id])
+        cursor.execute(_HOLD, [seconds, reason, forget_attempts, checkpoint_id])

@@ -12,6 +12,7 @@ from django.db import connections, transaction
 from eventstore.appending import StreamBusy, lock_streams, try_lock_streams
 from eventstore.events import RecordedEvent
 from eventstore.store import Cause, EventStore, Execution, Unit
+from eventstore.subscriptions.deadline import within
 from eventstore.subscriptions.registry import Answer, Execute, Projection, Reactor, Subscription
 from eventstore.tables import Tables
 
@@ -19,6 +20,10 @@ PATIENCE_MS: Final = 250
 """How long a batch waits for a stream; a writer has it for some milliseconds."""
 QUEUE_MS: Final = 100
 """How long what waits for a busy stream queues for it, each time."""
+BATCH_SECONDS: Final = 5.0
+"""How long the handlers of a batch may go on; they take some milliseconds, and no transaction may last for longer."""
+ALONE_SECONDS: Final = 2.0
+"""How long the handler of one event may go on."""
 
 # Which of these ids are in the store.
 _SELECT_KNOWN = "SELECT event_id FROM eventstore_event WHERE event_id = ANY(%s)"
@@ -52,14 +57,16 @@ def handle(
 ) -> None:
     """Handles the events in order. `skip_known` leaves out what an earlier handling has recorded already.
 
-    Raises `StreamBusy` when another transaction has one of the streams for longer than a writer does.
+    Raises `StreamBusy` when another transaction has one of the streams for longer than a writer does, and
+    `HandlerTooSlow`.
     """
     if not events:
         return
     if isinstance(subscription, Projection):
-        subscription.handler.project(events, Tables.live(cursor, subscription))
+        with within(_seconds_for(events), using=store.using):
+            subscription.handler.project(events, Tables.live(cursor, subscription))
         return
-    executions = [execution for recorded in events for execution in _answers(subscription, recorded)]
+    executions = [one for answers in _all_answers(subscription, events, store=store) for one in answers]
     _execute(executions, store=store, skip_known=skip_known)
 
 
@@ -75,16 +82,16 @@ def handle_free(
     if isinstance(subscription, Projection):
         handle(subscription, events, store=store, cursor=cursor, skip_known=True)
         return []
-    answers = {recorded.event_id: _answers(subscription, recorded) for recorded in events}
-    streams = {execution.stream_id for executions in answers.values() for execution in executions}
+    answers = _all_answers(subscription, events, store=store)
+    streams = {execution.stream_id for executions in answers for execution in executions}
     busy = try_lock_streams(streams, using=store.using)
     if busy:
         busy -= _queue_for_one(busy, using=store.using)
     left: list[RecordedEvent[Any]] = []
     free: list[Execution] = []
     waiting: set[UUID] = set()
-    for recorded in events:
-        key, executions = key_of(subscription, recorded), answers[recorded.event_id]
+    for recorded, executions in zip(events, answers, strict=True):
+        key = key_of(subscription, recorded)
         if key in waiting or any(execution.stream_id in busy for execution in executions):
             waiting.add(key)
             left.append(recorded)
@@ -110,8 +117,16 @@ def _queue_for_one(busy: set[UUID], *, using: str) -> set[UUID]:
     return {chosen}
 
 
-def _answers(reactor: Reactor, recorded: RecordedEvent[Any]) -> list[Execution]:
-    return executions_of(reactor, recorded, reactor.handlers[type(recorded.data)](recorded))
+def _all_answers(reactor: Reactor, events: Sequence[RecordedEvent[Any]], *, store: EventStore) -> list[list[Execution]]:
+    """What the reactor answers to each event. Raises `HandlerTooSlow`."""
+    with within(_seconds_for(events), using=store.using):
+        return [
+            executions_of(reactor, recorded, reactor.handlers[type(recorded.data)](recorded)) for recorded in events
+        ]
+
+
+def _seconds_for(events: Sequence[RecordedEvent[Any]]) -> float:
+    return ALONE_SECONDS if len(events) == 1 else BATCH_SECONDS
 
 
 def executions_of(

@@ -10,6 +10,7 @@ twice a second and is nobody's business (docs/adr/0017-a-locked-stream-delays-it
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -26,6 +27,7 @@ from eventstore.failures import is_passing
 from eventstore.loading import cache
 from eventstore.rows import EventRow, decode_rows
 from eventstore.store import EventStore, LostRace, Unit
+from eventstore.subscriptions.deadline import HandlerTooSlow
 from eventstore.subscriptions.handling import executions_of, handle, handle_free, key_of
 from eventstore.subscriptions.reading import read_at, read_one
 from eventstore.subscriptions.registry import Projection, Reactor, Subscription
@@ -36,8 +38,12 @@ LONGEST_DELAY_SECONDS: Final = 3_600
 WAIT_SECONDS: Final = 0.5
 """When something that waits for a stream, or for the database to be well, is tried again."""
 WAITING: Final = "waits for a stream that another transaction has locked"
+RETRIED_AT_ONCE: Final = 100
+"""How many events behind one key are handled in one transaction, at most, once the first of them could be."""
 WAITING_AT_ONCE: Final = 200
 """How many waiting keys are tried in one transaction, at most."""
+RETRY_SECONDS: Final = 2.0
+"""How long a dispatcher retries before it looks again at what else there is to do."""
 _ERROR_LENGTH = 2_000
 
 # Locks the parked ones among these keys. Sorted, as every lock.
@@ -153,15 +159,16 @@ WHERE id = ANY(%s)
 _LOCK_KEY = "SELECT key FROM eventstore_parked_key WHERE id = %s FOR UPDATE SKIP LOCKED"
 
 # What comes next behind the key.
-_SELECT_FIRST = "SELECT min(position) FROM eventstore_parked_event WHERE parked_key_id = %s"
-
-_DELETE_EVENT = "DELETE FROM eventstore_parked_event WHERE parked_key_id = %s AND position = %s"
+_SELECT_NEXT = "SELECT position FROM eventstore_parked_event WHERE parked_key_id = %s ORDER BY position LIMIT %s"
 
 # A key with nothing behind it is free again.
 _DELETE_KEY_IF_FREE = """
 DELETE FROM eventstore_parked_key k
 WHERE k.id = %s AND NOT EXISTS (SELECT FROM eventstore_parked_event e WHERE e.parked_key_id = k.id)
 """
+
+# Some of what is behind the key is handled; the rest is tried at once.
+_GO_ON = "UPDATE eventstore_parked_key SET attempts = 1, next_attempt_at = clock_timestamp() WHERE id = %s"
 
 _SET_ERROR = "UPDATE eventstore_parked_key SET error = %s WHERE id = %s"
 
@@ -188,6 +195,7 @@ class Retry(Enum):
     """What came of retrying a key."""
 
     FREED = "freed"
+    GOES_ON = "goes on"  # some of it was handled; there was no time for the rest, which follows by itself
     STILL_PARKED = "still parked"
     BUSY = "busy"
 
@@ -261,13 +269,18 @@ def retry_waiting(subscription: Subscription, *, store: EventStore) -> bool:
     try:
         return _handle_waiting(taken, subscription, store)
     except Exception as error:  # noqa: BLE001 - whatever a handler raises: whose it is shows when each is tried alone
-        if isinstance(error, LostRace):
-            cache.evict(error.keys)
+        _clean_up(error, store)
         if _is_passing(error):
             _put_off(taken, using=store.using)
             return False
-    outcomes = [_retry(id, subscription, store, attempts=1) for id in taken]
-    return Retry.FREED in outcomes
+    until = time.monotonic() + RETRY_SECONDS
+    outcomes: list[Retry] = []
+    for tried, id in enumerate(taken):
+        if tried and time.monotonic() > until:
+            _put_off(taken[tried:], using=store.using)
+            break
+        outcomes.append(_retry(id, subscription, store, attempts=1, until=until))
+    return not {Retry.FREED, Retry.GOES_ON}.isdisjoint(outcomes)
 
 
 def due_keys(subscriptions: Collection[Subscription], *, limit: int, using: str) -> list[DueKey]:
@@ -284,32 +297,47 @@ def heed_clock(*, using: str) -> None:
         cursor.execute(_HEED_CLOCK, [LONGEST_DELAY_SECONDS])
 
 
-def retry(parked_key_id: int, subscription: Subscription, *, store: EventStore) -> Retry:
-    """Handles what is behind the key, in the log's order, each in a transaction of its own, until one fails."""
+def retry(
+    parked_key_id: int, subscription: Subscription, *, store: EventStore, budget_seconds: float | None = None
+) -> Retry:
+    """Handles what is behind the key, in the log's order, until something fails or the time is up.
+
+    The first event alone; then, for it was the culprit, the others together, as many as go into one transaction.
+    """
     attempts = _stamp(parked_key_id, using=store.using)
     if attempts is None:
         return Retry.BUSY
-    outcome = _retry(parked_key_id, subscription, store, attempts=attempts)
+    until = None if budget_seconds is None else time.monotonic() + budget_seconds
+    outcome = _retry(parked_key_id, subscription, store, attempts=attempts, until=until)
     metrics.RETRIES.labels(subscription.id, outcome.value).inc()
     return outcome
 
 
-def _retry(parked_key_id: int, subscription: Subscription, store: EventStore, *, attempts: int) -> Retry:
+def _retry(
+    parked_key_id: int, subscription: Subscription, store: EventStore, *, attempts: int, until: float | None = None
+) -> Retry:
+    limit = 1
     while True:
         try:
-            state = _retry_first(parked_key_id, subscription, store)
+            state = _retry_next(parked_key_id, subscription, store, limit)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is what keeps the key parked
-            if isinstance(error, LostRace):
-                cache.evict(error.keys)
+            _clean_up(error, store)
             if _is_passing(error):
                 _put_off([parked_key_id], using=store.using)
                 return Retry.STILL_PARKED
+            if limit > 1:
+                limit = 1  # one of them is a culprit, too
+                continue
             log = _log.error if attempts == 1 else _log.warning  # until now it only waited
             log("eventstore.retry_failed", subscription=subscription.id, attempts=attempts, error=describe(error))
             _note_failure(parked_key_id, error, using=store.using)
             return Retry.STILL_PARKED
         if state is not None:
             return state
+        limit = RETRIED_AT_ONCE
+        if until is not None and time.monotonic() > until:
+            _go_on(parked_key_id, using=store.using)
+            return Retry.GOES_ON
 
 
 def discard(parked_key_id: int, subscription: Subscription, *, actor: str, reason: str, store: EventStore) -> int:
@@ -319,16 +347,16 @@ def discard(parked_key_id: int, subscription: Subscription, *, actor: str, reaso
     not parked any more or is being retried right now.
     """
     with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
-        found = _lock_first(cursor, parked_key_id)
+        found = _lock_next(cursor, parked_key_id, 1)
         if found is None:
             raise NotParked("the key is not parked, or is being retried right now")
-        key, position = found
+        key, (position,) = found
         (recorded,) = decode_rows([read_one(cursor, position)], registry=store.registry, using=store.using)
         ending = subscription.discards.get(type(recorded.data)) if isinstance(subscription, Reactor) else None
         if ending is None or not isinstance(subscription, Reactor):
             raise NotDiscardable(f"{subscription.id} has no ending for {recorded.name}")
         Unit(store).execute_many(executions_of(subscription, recorded, ending(recorded), actor=actor))
-        _remove(cursor, parked_key_id, position)
+        _remove(cursor, subscription, parked_key_id, [position])
         cursor.execute(_RECORD_OPERATION, [actor, "discard", subscription.id, str(key), position, reason])
         return position
 
@@ -366,33 +394,46 @@ def _put_off(key_ids: list[int], *, using: str) -> None:
         cursor.execute(_PUT_OFF, [WAIT_SECONDS, key_ids])
 
 
-def _retry_first(parked_key_id: int, subscription: Subscription, store: EventStore) -> Retry | None:
-    """Handles the first event behind the key; None when there may be more."""
+def _retry_next(parked_key_id: int, subscription: Subscription, store: EventStore, limit: int) -> Retry | None:
+    """Handles the first events behind the key; None when there may be more."""
     with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
-        found = _lock_first(cursor, parked_key_id)
+        found = _lock_next(cursor, parked_key_id, limit)
         if found is None:
             return Retry.BUSY
-        _, position = found
-        events = decode_rows([read_one(cursor, position)], registry=store.registry, using=store.using)
+        _, positions = found
+        events = decode_rows(read_at(cursor, positions), registry=store.registry, using=store.using)
         handle(subscription, events, store=store, cursor=cursor, skip_known=True)
-        return Retry.FREED if _remove(cursor, parked_key_id, position) else None
+        return Retry.FREED if _remove(cursor, subscription, parked_key_id, positions) else None
 
 
-def _lock_first(cursor: CursorWrapper, parked_key_id: int) -> tuple[UUID, int] | None:
-    """The key and the position of the first event behind it, locked; None when it is gone or another's."""
+def _lock_next(cursor: CursorWrapper, parked_key_id: int, limit: int) -> tuple[UUID, list[int]] | None:
+    """The key and the positions of the first events behind it, locked; None when it is gone or another's."""
     cursor.execute(_LOCK_KEY, [parked_key_id])
     found = cursor.fetchone()
     if found is None:
         return None
-    cursor.execute(_SELECT_FIRST, [parked_key_id])
-    return found[0], cursor.fetchone()[0]
+    cursor.execute(_SELECT_NEXT, [parked_key_id, limit])
+    return found[0], [position for (position,) in cursor.fetchall()]
 
 
-def _remove(cursor: CursorWrapper, parked_key_id: int, position: int) -> bool:
-    """Takes the event from behind the key; answers whether the key is free now."""
-    cursor.execute(_DELETE_EVENT, [parked_key_id, position])
+def _remove(cursor: CursorWrapper, subscription: Subscription, parked_key_id: int, positions: Sequence[int]) -> bool:
+    """Takes events from behind the key; answers whether the key is free now."""
+    cursor.execute(_DELETE_EVENTS, [subscription.id, list(positions)])
     cursor.execute(_DELETE_KEY_IF_FREE, [parked_key_id])
     return bool(cursor.rowcount)
+
+
+def _clean_up(error: Exception, store: EventStore) -> None:
+    """Forgets what the failure has made doubtful."""
+    if isinstance(error, LostRace):
+        cache.evict(error.keys)
+    if isinstance(error, HandlerTooSlow):  # who knows in the middle of what it was
+        connections[store.using].close()
+
+
+def _go_on(parked_key_id: int, *, using: str) -> None:
+    with transaction.atomic(using=using, durable=True), connections[using].cursor() as cursor:
+        cursor.execute(_GO_ON, [parked_key_id])
 
 
 def _note_failure(parked_key_id: int, error: BaseException, *, using: str) -> None:

@@ -91,9 +91,12 @@ def read_one(cursor: Any, position: int) -> EventRow:
 
 
 def read_at(cursor: Any, positions: Sequence[int]) -> list[EventRow]:
-    """The events at positions that are in the log, in its order."""
+    """The events at positions that are in the log, in its order. Raises LookupError when one is not."""
     cursor.execute(_READ_AT, [list(positions)])
-    return [EventRow(*row) for row in cursor.fetchall()]
+    found = [EventRow(*row) for row in cursor.fetchall()]
+    if len(found) != len(positions):  # whoever goes by these rows must not take what is missing for done
+        raise LookupError(f"{len(positions) - len(found)} of {len(positions)} positions have no event in the log")
+    return found
 
 
 def read_window(

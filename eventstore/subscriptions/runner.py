@@ -3,8 +3,9 @@
 So an event's effects in this database happen exactly once. A failure splits the batch until the culprit stands alone,
 and parks it. What is not the event's fault (a lost connection, a deadlock, a full disk, a type of event that this
 version does not know, a missing setting) holds the checkpoint instead. What needs a stream that another transaction has
-locked waits behind its key, as what is parked does, and the rest goes on. A batch that has killed its process twice is
-gone through one event at a time; what has died alone three times is parked.
+locked waits behind its key, as what is parked does, and the rest goes on. A batch that has killed its process twice, or
+whose handlers came to no end in time, is gone through one event at a time; what comes to none alone is parked, and what
+has died alone three times.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from django.db.backends.utils import CursorWrapper
 
 from eventstore import metrics
 from eventstore.appending import StreamBusy, StreamConflict
-from eventstore.failures import is_lost_race, is_passing
+from eventstore.failures import is_lost_race, is_passing, was_idle_too_long
 from eventstore.loading import cache
 from eventstore.registry import UnknownEventType
 from eventstore.rows import decode_rows
 from eventstore.store import EventStore, LostRace
 from eventstore.subscriptions import checkpoints, parking
+from eventstore.subscriptions.deadline import HandlerTooSlow
 from eventstore.subscriptions.handling import handle, handle_free, unwanted_names
 from eventstore.subscriptions.reading import Window, head_position, known_prefix, read_window
 from eventstore.subscriptions.registry import Projection, Subscription
@@ -100,7 +102,10 @@ def _split(
     try:
         return _transact(checkpoint_id, subscription, store, limit, skip_known=skip_known)
     except _BatchFailed as failed:
-        if not skip_known:  # an event may have been handled already, under a checkpoint that was lost
+        is_slow = isinstance(failed.cause, HandlerTooSlow)
+        if is_slow and failed.entries > 1:  # each half would have to be waited for as well
+            return _become_careful(checkpoint_id, subscription, store, failed.entries)
+        if not skip_known and not is_slow:  # an event may have been handled already, under a checkpoint that was lost
             return _split(checkpoint_id, subscription, store, failed.entries, skip_known=True)
         if failed.entries <= 1:
             error = parking.describe(failed.cause)
@@ -129,6 +134,8 @@ def _transact(
         except _BatchFailed as failed:
             if isinstance(failed.cause, LostRace):
                 cache.evict(failed.cause.keys)
+            if isinstance(failed.cause, HandlerTooSlow):  # who knows in the middle of what it was
+                connections[store.using].close()
             if race == RACES or not isinstance(failed.cause, StreamConflict):
                 raise
         except Exception as error:
@@ -225,7 +232,9 @@ def _hold(checkpoint_id: int, subscription: Subscription, error: Exception, *, u
     metrics.HELD.labels(subscription.id).inc()
     seconds = HOLD_PROGRAM_SECONDS if isinstance(error, _NOT_ITS_FAULT) else HOLD_SECONDS
     try:
-        checkpoints.hold(checkpoint_id, seconds=seconds, reason=reason, using=using)
+        # Who let the transaction stand idle was this very batch: that counts as an attempt without a result.
+        forget = not was_idle_too_long(error)
+        checkpoints.hold(checkpoint_id, seconds=seconds, reason=reason, forget_attempts=forget, using=using)
     except Exception as unheld:
         if not is_passing(unheld):
             raise

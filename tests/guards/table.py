@@ -410,8 +410,8 @@ GUARDS: Final = (
     Guard(
         "what is behind a key is handled in the log's order",
         "eventstore/subscriptions/parking.py",
-        '_SELECT_FIRST = "SELECT min(position)',
-        '_SELECT_FIRST = "SELECT max(position)',
+        "WHERE parked_key_id = %s ORDER BY position LIMIT %s",
+        "WHERE parked_key_id = %s ORDER BY position DESC LIMIT %s",
         (f"{STORE}parking.py::test_a_retry_goes_as_far_as_it_can_and_keeps_the_order",),
     ),
     Guard(

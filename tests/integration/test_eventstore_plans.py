@@ -125,7 +125,7 @@ HOT: Final[dict[str, tuple[str, Sequence[Any]]]] = {
     "due": (checkpoints._SELECT_DUE, [["follower"], 10, 1_000]),
     "known ids": (handling._SELECT_KNOWN, [STREAM_IDS]),
     "parked among a batch": (parking._LOCK_KEYS, ["follower", STREAM_IDS]),
-    "parked: the first behind a key": (parking._SELECT_FIRST, [7]),
+    "parked: the next behind a key": (parking._SELECT_NEXT, [7, 100]),
     "parked: due": (parking._SELECT_DUE, [["follower"], [None], 50]),
     "keys of persons": (sealing._SELECT_KEYS, [STREAM_IDS]),
     "seals: what waits": (sealer._SELECT_BACKLOG, []),

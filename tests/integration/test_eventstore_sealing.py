@@ -15,7 +15,7 @@ from pytest_django import Settings
 from eventstore.facts import stream_events
 from eventstore.ids import new_id
 from eventstore.loading import cache
-from eventstore.sealing import ERASED, PersonErased, ensure_keys, erase, keys_of
+from eventstore.sealing import ERASED, KeyUnreadable, PersonErased, ensure_keys, erase, keys_of
 from tests.integration.shops import Shop, rows, story_of, together, value
 from tests.shopping_cart import facts
 from tests.shopping_cart.cart import CART
@@ -192,6 +192,14 @@ def test_with_another_master_key_the_error_says_which_key_is_missing(shop: Shop,
     settings.EVENTSTORE = {**settings.EVENTSTORE, "SEALING_KEYS": (Fernet.generate_key().decode(),)}
     with pytest.raises(ImproperlyConfigured, match="lacks the key it was wrapped with"):
         _recipient(cart_id)
+
+
+def test_a_key_that_was_spoiled_is_one_persons_affair_and_not_the_settings(shop: Shop) -> None:
+    alices, bobs = _name(shop), _name(shop)
+    rows("UPDATE eventstore_subject_key SET wrapped_key = '\\x01' WHERE subject_id = %s", [alices])
+    with pytest.raises(KeyUnreadable, match=str(alices)):
+        _recipient(alices)
+    assert _recipient(bobs)
 
 
 def test_a_new_master_key_wraps_and_the_old_one_still_unwraps(shop: Shop, settings: Settings) -> None:

@@ -1,0 +1,296 @@
+"""Handlers that hang: each is interrupted, told from what is slow in the database, and delays nobody for long."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID
+
+import pytest
+from django.db import connections
+
+from eventstore import dispatch, operations, sweeping
+from eventstore.events import RecordedEvent
+from eventstore.subscriptions import handling, parking
+from eventstore.subscriptions.parking import Retry, retry
+from tests.integration.shops import (
+    POISON,
+    Shop,
+    in_process,
+    make_due,
+    note,
+    notes,
+    parked,
+    rows,
+    together,
+    value,
+    watching,
+)
+from tests.shopping_cart import facts
+from tests.shopping_cart.handlers import SUBSCRIPTIONS
+
+pytestmark = pytest.mark.usefixtures("shop_database")
+
+Added = RecordedEvent[facts.ItemAdded]
+FOREVER: Final = 600.0
+OLGA: Final = "staff:olga"
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handling, "BATCH_SECONDS", 0.4)
+    monkeypatch.setattr(handling, "ALONE_SECONDS", 0.2)
+
+
+def _sleep_on(recorded: Added) -> None:
+    if recorded.data.sku.startswith(POISON):
+        time.sleep(FOREVER)
+    note(recorded)
+
+
+def _compute_on(recorded: Added) -> None:
+    while recorded.data.sku == POISON:
+        pass
+    note(recorded)
+
+
+def _catch_everything(recorded: Added) -> None:
+    while recorded.data.sku == POISON:
+        try:
+            time.sleep(FOREVER)
+        except Exception:  # noqa: BLE001 - what a handler of somebody else's may do
+            continue
+    note(recorded)
+
+
+def _fill(*skus: str) -> None:
+    for sku in skus:
+        shop = Shop()
+        shop.add(shop.open(), sku)
+
+
+@pytest.mark.parametrize("hang", [_sleep_on, _compute_on, _catch_everything])
+def test_what_hangs_is_parked_by_itself_and_everything_else_goes_on(hang: Callable[[Added], None]) -> None:
+    _fill("a", "b", POISON, "c", "d")
+    began = time.monotonic()
+    assert Shop(watching(hang)).drain()
+    assert time.monotonic() - began < FOREVER / 10
+    assert notes() == ["a", "b", "c", "d"]
+    assert [position for _, _, position in parked()] == [6]
+    assert "HandlerTooSlow: the handler was interrupted after 0.2 s" in value("SELECT error FROM eventstore_parked_key")
+    assert rows("SELECT position, attempts FROM eventstore_checkpoint") == [(10, 0)]
+
+
+def test_a_batch_of_slow_ones_is_gone_through_one_by_one_and_nothing_is_parked() -> None:
+    _fill("a", "b", "c", "d", "e", "f")
+
+    def take_a_while(recorded: Added) -> None:
+        time.sleep(0.1)
+        note(recorded)
+
+    assert Shop(watching(take_a_while)).drain()
+    assert notes() == ["a", "b", "c", "d", "e", "f"]
+    assert parked() == []
+
+
+def test_a_slow_statement_is_the_servers_affair() -> None:
+    _fill("a")
+
+    def wait_for_the_server(recorded: Added) -> None:
+        rows("SELECT pg_sleep(0.6)")
+        note(recorded)
+
+    assert Shop(watching(wait_for_the_server)).drain()
+    assert notes() == ["a"]
+    assert parked() == []
+
+
+def test_a_projection_that_hangs_is_parked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    (carts,) = SUBSCRIPTIONS.projections()
+    shop = Shop(SUBSCRIPTIONS)
+    healthy, sick = shop.open(), shop.open()
+    project = carts.handler.project
+
+    def hang(events: list[RecordedEvent[facts.CartOpened]], tables: object) -> None:
+        if sick in {recorded.stream_id for recorded in events}:
+            time.sleep(FOREVER)
+        project(events, tables)
+
+    monkeypatch.setattr(carts.handler, "project", hang)
+    assert shop.drain()
+    assert [key for _, key, _ in parked()] == [sick]
+    assert rows("SELECT cart_id FROM readmodel.cart") == [(healthy,)]
+
+
+def test_between_retries_that_hang_what_is_not_parked_has_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parking, "RETRY_SECONDS", 0.05)
+    tried: list[str] = []
+
+    def hang(recorded: Added) -> None:
+        tried.append(recorded.data.sku)
+        if retrying and len(tried) == 1:  # while the first retry hangs, somebody shops
+            together([lambda: _fill("live")])
+        _sleep_on(recorded)
+
+    retrying = False
+    shop = Shop(watching(hang))
+    _fill(f"{POISON}-1", f"{POISON}-2", f"{POISON}-3")
+    assert shop.drain()
+    assert len(parked()) == 3
+    tried.clear()
+    retrying = True
+    make_due()
+    shop.drain()
+    assert tried[1] == "live"
+    assert notes() == ["live"]
+    assert len(parked()) == 3
+
+
+def test_a_transaction_that_the_server_ended_for_standing_idle_counts_as_an_attempt() -> None:
+    """In a thread nothing interrupts a handler; one process alone must find the culprit all the same."""
+    _fill("a", POISON, "b")
+
+    def stand_idle(recorded: Added) -> None:
+        rows("SET LOCAL idle_in_transaction_session_timeout = '100ms'")
+        if recorded.data.sku == POISON:
+            time.sleep(0.5)
+        note(recorded)
+
+    shop = Shop(watching(stand_idle))
+    for _ in range(12):
+        together([shop.drain])
+        make_due()
+        if parked():
+            break
+    assert notes()[:1] == ["a"]
+    assert [position for _, _, position in parked()] == [4]
+    together([shop.drain])
+    assert notes() == ["a", "b"]
+
+
+def test_a_turn_that_hangs_ends_the_process_that_sweeps_in_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "HANGING_SECONDS", 0.3)
+    monkeypatch.setattr(sweeping, "drain", lambda **_: time.sleep(FOREVER))
+
+    def look() -> None:
+        found = {"using": "default", "alone": True, "help_away": lambda: True, "call_for_help": lambda: None}
+        threads = [threading.Thread(target=sweeping.look, kwargs=found, daemon=True)]
+        for thread in threads:
+            thread.start()
+            thread.join(FOREVER)
+
+    assert in_process(look) == 1
+
+
+# --- Many behind one key ------------------------------------------------------------------------------------
+
+
+def _park_many(count: int, *, seconds: float = 0.0) -> tuple[Shop, set[str], UUID]:
+    """A shop in whose one cart the first of so many items is parked, and all others behind it; each takes a while."""
+    sick = {"item-0"}
+
+    def choke(recorded: Added) -> None:
+        if recorded.data.sku in sick:
+            raise ArithmeticError(recorded.data.sku)
+        time.sleep(seconds)
+        note(recorded)
+
+    shop = Shop(watching(choke))
+    cart_id = shop.open()
+    shop.add(cart_id, *(f"item-{number}" for number in range(count)))
+    assert shop.drain()
+    assert len(parked()) == count
+    return shop, sick, cart_id
+
+
+def _key_id() -> int:
+    return int(value("SELECT id FROM eventstore_parked_key"))
+
+
+def test_followers_are_handled_together_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parking, "RETRIED_AT_ONCE", 4)
+    shop, sick, _ = _park_many(10)
+    sick.clear()
+    (watcher,) = shop.store.subscriptions.all()
+    assert retry(_key_id(), watcher, store=shop.store) is Retry.FREED
+    assert notes() == [f"item-{number}" for number in range(10)]
+    transactions = rows("SELECT count(*) FROM readmodel.journal GROUP BY transaction ORDER BY min(id)")
+    assert transactions == [(1,), (4,), (4,), (1,)]
+
+
+def test_among_followers_the_next_culprit_is_found_and_those_before_it_are_handled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parking, "RETRIED_AT_ONCE", 4)
+    shop, sick, _ = _park_many(10)
+    sick.clear()
+    sick.add("item-3")
+    (watcher,) = shop.store.subscriptions.all()
+    assert retry(_key_id(), watcher, store=shop.store) is Retry.STILL_PARKED
+    assert notes() == ["item-0", "item-1", "item-2"]
+    assert len(parked()) == 7
+
+
+def test_a_retry_ends_when_its_time_is_up_and_the_rest_follows_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parking, "RETRIED_AT_ONCE", 4)
+    shop, sick, _ = _park_many(10)
+    sick.clear()
+    (watcher,) = shop.store.subscriptions.all()
+    assert retry(_key_id(), watcher, store=shop.store, budget_seconds=0) is Retry.GOES_ON
+    assert notes() == ["item-0"]
+    assert rows("SELECT attempts, next_attempt_at <= clock_timestamp() FROM eventstore_parked_key") == [(1, True)]
+    assert shop.drain()
+    assert len(notes()) == 10
+    assert parked() == []
+
+
+def test_an_operator_is_told_what_there_was_no_time_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parking, "RETRIED_AT_ONCE", 1)
+    shop, sick, _ = _park_many(10, seconds=0.05)
+    sick.clear()
+    done = operations.retry_many([_key_id()], actor=OLGA, reason="Mended", store=shop.store, budget_seconds=0.1)
+    assert (done.freed, done.still_parked, done.busy, done.left) == (0, 0, 0, 1)
+    assert 0 < len(notes()) < 10
+
+
+def test_an_operators_retry_heeds_the_version_of_the_tables() -> None:
+    shop = Shop(SUBSCRIPTIONS)
+    cart_id = shop.open()
+    key = "INSERT INTO eventstore_parked_key (subscription, key, next_attempt_at, parked_at, error)"
+    assert shop.drain()
+    rows(f"{key} VALUES ('shop.carts', %s, clock_timestamp(), clock_timestamp(), 'odd')", [cart_id])
+    rows("UPDATE eventstore_checkpoint SET projection_version = 7 WHERE subscription = 'shop.carts'")
+    with pytest.raises(operations.RebuildNeeded):
+        operations.retry(_key_id(), actor=OLGA, reason="Mended", store=shop.store)
+    assert rows("SELECT action FROM eventstore_operation") == []
+
+
+def test_an_event_that_the_log_has_lost_is_not_taken_for_handled(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, sick, _ = _park_many(2)
+    sick.clear()
+    rows("UPDATE eventstore_parked_event SET position = 99 WHERE position = 3")
+    (watcher,) = shop.store.subscriptions.all()
+    assert retry(_key_id(), watcher, store=shop.store) is Retry.STILL_PARKED
+    assert len(parked()) == 1
+
+
+def test_a_drain_of_many_due_keys_goes_on_until_none_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parking, "RETRY_SECONDS", 0.0)
+    sick = {f"{POISON}-{number}" for number in range(5)}
+
+    def choke(recorded: Added) -> None:
+        if recorded.data.sku in sick:
+            raise ArithmeticError
+        note(recorded)
+
+    shop = Shop(watching(choke))
+    _fill(*sorted(sick))
+    assert shop.drain()
+    assert len(parked()) == 5
+    sick.clear()
+    make_due()
+    assert dispatch.drain(store=shop.store)
+    assert parked() == []
+    connections.close_all()
