@@ -11,6 +11,7 @@ from django import forms
 from accounts.published.events import AccountStatus, RejectionReason
 from transfers.published.events import TransferStatus
 from views_readmodel.pages import wording
+from views_readmodel.pages.forms.currencies import CurrencyField, currency_of
 from views_readmodel.pages.forms.fields import AmountField
 from views_readmodel.pages.story import story_of
 from views_readmodel.pages.tags import money, movement
@@ -85,6 +86,8 @@ def test_a_movement_says_its_way_by_sign_and_arrow_and_carries_the_plain_amount(
         ("007", "EUR", "7.00"),
         ("0.5", "EUR", "0.50"),
         ("1500", "JPY", "1500"),
+        ("126,014", "JPY", "126014"),
+        ("1,234,567", "JPY", "1234567"),
         ("1.5", "KWD", "1.500"),
     ],
 )
@@ -102,6 +105,12 @@ def test_an_amount_is_taken_as_people_write_it(typed: str, currency: str, text: 
         ("1.500", "EUR", "EUR has 2 decimals, and this has 3"),
         ("1,50,000.00", "EUR", "not an amount"),
         ("1.5", "JPY", "JPY has no decimals, and this has 1"),
+        ("1,500.0", "JPY", "JPY has no decimals, and this has 1"),
+        ("12,50", "JPY", "not an amount. Write it like 1500: digits only"),
+        ("1,5", "JPY", "not an amount"),
+        ("1,50,000", "JPY", "not an amount"),
+        ("126,014", "", "not an amount"),
+        ("126,014", "KWD", "not an amount"),
         ("1.23456", "", "No currency has 5 decimals"),
         ("-5", "EUR", "never negative"),
         ("\N{MINUS SIGN}5", "", "never negative"),
@@ -120,6 +129,35 @@ def test_each_way_to_be_wrong_about_an_amount_has_its_own_words(typed: str, curr
     field.currency = currency
     with pytest.raises(forms.ValidationError, match=says):
         field.clean(typed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [
+        ("eur", "EUR"),
+        ("Swiss franc", "CHF"),
+        ("swiss", "CHF"),
+        ("  SWISS   fr", "CHF"),
+        ("us", "USD"),
+        ("won", "KRW"),  # the whole name of one, a word in another's
+        ("mexican", "MXN"),
+        ("franc", ""),  # of a dozen countries
+        ("peso", ""),  # one name begins with it, and many end with it
+        ("new", ""),
+        ("z", ""),
+        ("wiss", ""),
+        ("", ""),
+    ],
+)
+def test_a_currency_is_what_its_name_alone_begins_with(typed: str, code: str) -> None:
+    assert currency_of(typed) == code
+
+
+def test_a_name_that_several_currencies_share_says_so() -> None:
+    with pytest.raises(forms.ValidationError, match="More than one currency"):
+        CurrencyField().clean("dollar")
+    with pytest.raises(forms.ValidationError, match="This is no currency"):
+        CurrencyField().clean("doubloon")
 
 
 def test_nothing_is_an_amount_where_an_account_may_be_opened_empty() -> None:

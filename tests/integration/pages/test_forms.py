@@ -248,7 +248,7 @@ def test_a_currency_is_found_by_code_or_name_and_no_unit_of_account_is_offered(
     assert offered[:3] == ["EUR", "USD", "GBP"]
     assert set(offered) | FUNDS == set(DECIMALS)
     assert not FUNDS & set(offered)
-    for typed, code in (("chf", "CHF"), ("Swiss franc", "CHF"), ("yen", "JPY")):
+    for typed, code in (("chf", "CHF"), ("Swiss franc", "CHF"), ("swiss", "CHF"), ("yen", "JPY")):
         opened = teller.fill_in(address, title="Travel", currency=typed, initial_balance="0")
         dispatch()
         account = queries.account(account_id=UUID(opened.headers["Location"].split("/")[2].partition("?")[0]))
@@ -256,3 +256,4 @@ def test_a_currency_is_found_by_code_or_name_and_no_unit_of_account_is_offered(
         assert account.currency == code
     for typed in ("XAU", "CHE", "francs"):
         assert "This is no currency" in teller.fill_in(address, title="Travel", currency=typed).content.decode()
+    assert "More than one currency" in teller.fill_in(address, title="Travel", currency="franc").content.decode()

@@ -49,12 +49,15 @@ CURRENCIES: Final[Mapping[str, str]] = {code: _known[code] for code in (*_USUAL,
 """What customers' accounts can be in, by code, each with its English name; the usual ones first."""
 
 
+_SHORTEST: Final = 2
+"""From how many letters on the beginning of a name is taken for it."""
+
 SUGGESTIONS: Final = "currencies"
 """The id of the list of suggestions."""
 
 
 class CurrencyField(forms.CharField):
-    """A currency by its code, in either case, or by its whole name.
+    """A currency by its code, in either case, or by its name or the beginning of it.
 
     Its page has the `<datalist>` of suggestions, which a browser narrows down by code and name without a script.
     """
@@ -66,14 +69,34 @@ class CurrencyField(forms.CharField):
         text = " ".join(str(super().clean(value)).split())
         code = currency_of(text)
         if text and not code:
-            raise forms.ValidationError(
-                "This is no currency. Type its code or the beginning of its name.", code="invalid"
-            )
+            raise forms.ValidationError(_why_none(text), code="invalid")
         return code
 
 
 def currency_of(text: str) -> str:
-    """The code that a text means, by the code itself or by the name; "" when it means none."""
+    """The code that a text means: the code itself, a name, or the beginning of one; "" when it means none.
+
+    A beginning means a currency only when no other name has those words anywhere: "swiss" is the Swiss franc, but
+    "peso" is nobody's in particular, although one name begins with it.
+    """
+    text = " ".join(text.split())
     if text.upper() in CURRENCIES:
         return text.upper()
-    return next((code for code, name in CURRENCIES.items() if name.casefold() == text.casefold()), "")
+    whole = [code for code, name in CURRENCIES.items() if name.casefold() == text.casefold()]
+    alike = whole or _alike(text)
+    if len(alike) == 1 and CURRENCIES[alike[0]].casefold().startswith(text.casefold()):
+        return alike[0]
+    return ""
+
+
+def _alike(text: str) -> list[str]:
+    """The codes of the currencies in whose name the text begins a word."""
+    if len(text) < _SHORTEST:
+        return []
+    return [code for code, name in CURRENCIES.items() if f" {text}".casefold() in f" {name}".casefold()]
+
+
+def _why_none(text: str) -> str:
+    if len(_alike(text)) > 1:
+        return "More than one currency is called that. Type its code or more of its name."
+    return "This is no currency. Type its code or the beginning of its name."

@@ -15,8 +15,10 @@ _MINUSES: Final = ("-", "\N{MINUS SIGN}", "\N{EN DASH}")
 _MOST_DECIMALS: Final = max(DECIMALS.values())
 _LONGEST_WHOLE: Final = len(str(MAX_AMOUNT_MINOR))
 _PLAIN: Final = re.compile(r"([0-9]+)(?:\.([0-9]*))?", re.ASCII)
-# As the pages themselves show it; without decimals a comma could as well mean them, so that is refused.
+# As the pages themselves show it. Without decimals a comma could as well mean them, and is refused, unless the currency
+# has none.
 _AS_SHOWN: Final = re.compile(r"[0-9]{1,3}(,[0-9]{3})+\.[0-9]+", re.ASCII)
+_WHOLE_AS_SHOWN: Final = re.compile(r"[0-9]{1,3}(,[0-9]{3})+", re.ASCII)
 
 
 class AmountField(forms.CharField):
@@ -41,9 +43,9 @@ class AmountField(forms.CharField):
         text = super().clean(value).translate(_SPACES)
         if not text:
             return text
-        if _AS_SHOWN.fullmatch(text):
-            text = text.replace(",", "")
         decimals = decimals_of(self.currency) if self.currency else _MOST_DECIMALS
+        if _AS_SHOWN.fullmatch(text) or (decimals == 0 and _WHOLE_AS_SHOWN.fullmatch(text)):
+            text = text.replace(",", "")
         whole, rest = self._parts(text)
         if len(rest) > decimals:
             raise forms.ValidationError(_too_many_decimals(len(rest), self.currency), code="too_many_decimals")
@@ -66,8 +68,8 @@ class AmountField(forms.CharField):
 def _example(currency: str) -> str:
     currency = currency or "EUR"
     decimals = decimals_of(currency)
-    words = f"digits, a point, and {decimals} decimals" if decimals else "digits only"
-    return f"{format_amount(1500 * 10**decimals, currency)}: {words}, no comma"
+    words = f"digits, a point, and {decimals} decimals, no comma" if decimals else "digits only"
+    return f"{format_amount(1500 * 10**decimals, currency)}: {words}"
 
 
 def _too_many_decimals(written: int, currency: str) -> str:
