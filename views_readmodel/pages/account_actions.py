@@ -85,7 +85,7 @@ DEPOSIT: Final = Action(
     title="Deposit cash",
     permission=AccountsPermission.DEPOSIT,
     senseless=_MOVES_NOT,
-    sentence=lambda account: f"You take cash in. The account holds {_held(account)} now, and more by the amount after.",
+    sentence=lambda account: f"You take cash in. The account holds {_held(account)} now.",
     form=_cash,
     call=lambda context, account, asked: services.deposit(context=context, account_id=account.account_id, **asked),
     done=lambda account, asked: f"{_asked(account, asked)} deposited.",

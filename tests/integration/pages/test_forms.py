@@ -226,7 +226,8 @@ def test_all_that_is_wrong_with_a_new_transfer_is_said_at_once(teller: Desk) -> 
 def test_the_review_warns_and_offers_to_move_only_what_can_move(
     state: str, of: str, says: str, is_offered: bool, teller: Desk, counter: Counter
 ) -> None:
-    ids = {"payer": counter.account("0.00"), "payee": counter.account("0.00")}
+    holds = "0.00" if of == "payer" and state != "freeze" else "5.00"
+    ids = {"payer": counter.account(holds), "payee": counter.account("0.00")}
     dispatch()
     if state:
         assert Counter(Role.SUPERVISOR).post(f"accounts/{ids[of]}/{state}", {"reason": "A test"}).status_code == 200
@@ -238,6 +239,16 @@ def test_the_review_warns_and_offers_to_move_only_what_can_move(
     assert ("Move the money" in page) is is_offered
     assert ("Nothing would move" in page) is not is_offered
     assert "Change something" in page
+    assert "and then" not in page  # what would be left is told only where nothing speaks against it
+
+
+def test_the_review_says_what_is_left_when_the_money_will_move(teller: Desk, counter: Counter) -> None:
+    payer, payee = counter.account("20.00"), counter.account("0.00")
+    dispatch()
+    number = {id: queries.account(account_id=id).number for id in (payer, payee)}  # type: ignore[union-attr]
+    sent = teller.fill_in("/transfers/new", from_account=number[payer], to_account=number[payee], amount="5.00")
+    page = teller.get(sent.headers["Location"]).content.decode()
+    assert re.search(r"<dt>and then</dt><dd>15\.00<", page)
 
 
 def test_a_currency_is_found_by_code_or_name_and_no_unit_of_account_is_offered(
