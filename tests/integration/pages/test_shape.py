@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from html import unescape
+from unittest.mock import patch
 from uuid import UUID
 
 import pytest
@@ -83,14 +85,43 @@ def test_nothing_that_was_shown_is_kept(supervisor: Desk, bank: dict[str, UUID])
 
 def test_lists_go_on_where_they_stopped(teller: Desk, bank: dict[str, UUID]) -> None:
     address = f"/accounts/{bank['payer']}"
-    seen: list[int] = []
-    while address:
-        page = teller.get(address).content.decode()
-        seen += map(int, re.findall(r'id="entry-(\d+)"', page))
-        older = re.search(r'href="([^"]+)" rel="next"', page)
-        address = older[1].replace("&amp;", "&") if older else ""
+    seen = [int(version) for version in _followed(teller, address, r'id="entry-(\d+)"')]
     assert seen == list(range(len(seen), 0, -1))
     assert len(seen) == 32  # the opening, thirty deposits, the transfer
+
+
+def test_the_way_back_to_the_newest_keeps_what_was_filtered_and_searched_for(
+    teller: Desk, bank: dict[str, UUID]
+) -> None:
+    with patch("views_readmodel.pages.viewing.PAGE_ROWS", 1):
+        for address in (
+            f"/accounts/{bank['payer']}?kind=deposit",
+            "/accounts?search=alice&state=OPEN&currency=EUR",
+            "/customers?search=alice",
+            "/transfers?state=COMPLETED",
+        ):
+            older = f"{address}&cursor={_cursor(teller.get(address).content.decode())}"
+            page = teller.get(older).content.decode()
+            (newest,) = re.findall(r'href="([^"]+)"><svg[^>]*><use[^>]*></use></svg>Newest', page)
+            assert newest.replace("&amp;", "&") == address
+
+
+def _cursor(page: str) -> str:
+    """Where the list on a page goes on."""
+    found = re.search(r'[?&;]cursor=([^"&]+)" rel="next"', page)
+    assert found
+    return found[1]
+
+
+def _followed(teller: Desk, address: str, pattern: str) -> list[str]:
+    """What is found on the pages of a list, from the first to the last."""
+    found: list[str] = []
+    while address:
+        page = teller.get(address).content.decode()
+        found += re.findall(pattern, page)
+        older = re.search(r'href="([^"]+)" rel="next"', page)
+        address = unescape(older[1]) if older else ""
+    return found
 
 
 @pytest.mark.parametrize("query", ["cursor=nonsense", "cursor=OTk5OTk5OTk5OTk5OTk5OTk5", "kind=nonsense", "posting=x"])
