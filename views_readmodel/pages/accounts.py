@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from django import forms
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
+from django.utils import timezone
 
 from accounts.permissions import AccountsPermission
 from accounts.published.events import AccountStatus
@@ -21,42 +20,16 @@ from views_readmodel import queries
 from views_readmodel.downloads import entries_csv
 from views_readmodel.pages.account_actions import REVERSIBLE, offered
 from views_readmodel.pages.commanding import posting
-from views_readmodel.pages.days import bank_today, begins
+from views_readmodel.pages.days import bank_today, bank_zone
 from views_readmodel.pages.failures import RETRY_SECONDS, too_many
 from views_readmodel.pages.forms.currencies import CURRENCIES, FUNDS
+from views_readmodel.pages.forms.days import SpanForm
 from views_readmodel.pages.viewing import Version, listed, page, typed
 from views_readmodel.projections.accounts import EntryKind
 
 STATES: Final = tuple(status.value for status in AccountStatus)
 MOST_LINES: Final = 400
 """How many entries one sheet of a printed statement takes, so that it is made in 200 ms; the next sheet goes on."""
-
-
-_FIRST_DAY: Final = date(1900, 1, 1)
-_LAST_DAY: Final = date(2999, 12, 31)  # beyond them a day may have no beginning or no end in some time zone
-
-
-def _day(label: str) -> forms.DateField:
-    return forms.DateField(
-        label=label,
-        widget=forms.DateInput(attrs={"type": "date", "class": "input"}),
-        validators=[MinValueValidator(_FIRST_DAY), MaxValueValidator(_LAST_DAY)],
-    )
-
-
-class SpanForm(forms.Form):
-    """The days that a statement is about, the first and the last included."""
-
-    first = _day("From")
-    last = _day("To")
-
-    def clean(self) -> dict[str, Any]:
-        """Refuses a span that ends before it begins."""
-        cleaned = super().clean() or self.cleaned_data
-        first, last = cleaned.get("first"), cleaned.get("last")
-        if first and last and last < first:
-            self.add_error("last", "This is before the first day.")
-        return cleaned
 
 
 class Statement(NamedTuple):
@@ -130,7 +103,10 @@ def account(request: HttpRequest, account_id: UUID) -> HttpResponse:
 
 @page(AccountsPermission.VIEW_ACCOUNTS)
 def statement(request: HttpRequest, account_id: UUID) -> HttpResponse:
-    """The statement of some days, fit to be printed: opening balance, entries, closing balance."""
+    """The statement of some days, fit to be printed: opening balance, entries, closing balance.
+
+    In the bank's time zone, wherever the reader is: the days are the bank's, and so are the times beside them.
+    """
     found = queries.account(account_id=account_id)
     if found is None:
         raise Http404
@@ -138,8 +114,9 @@ def statement(request: HttpRequest, account_id: UUID) -> HttpResponse:
     context: dict[str, Any] = {"account": found, "form": form}
     if form.is_valid():
         before = _version(request.GET.get("before", ""))
-        context |= form.cleaned_data | {"statement": _statement(account_id, before=before, **form.cleaned_data)}
-    return render(request, "accounts/statement.html", context)
+        context |= form.cleaned_data | {"statement": _statement(account_id, before=before, **form.moments())}
+    with timezone.override(bank_zone()):
+        return render(request, "accounts/statement.html", context)
 
 
 @page(AccountsPermission.VIEW_ACCOUNTS)
@@ -149,11 +126,8 @@ def statement_file(request: HttpRequest, account_id: UUID) -> HttpResponseBase:
     form = _span_form(request)
     if found is None or not form.is_valid():
         raise Http404
-    first, last = form.cleaned_data["first"], form.cleaned_data["last"]
     try:
-        return entries_csv(
-            found, created_from=begins(first), created_to=begins(last + timedelta(days=1)), for_spreadsheets=True
-        )
+        return entries_csv(found, **form.moments(), for_spreadsheets=True)
     except TooManyDownloads:
         return too_many(request, retry_seconds=RETRY_SECONDS)
 
@@ -173,11 +147,13 @@ def _version(text: str) -> int | None:
     return int(text)
 
 
-def _statement(account_id: UUID, *, first: date, last: date, before: int | None) -> Statement:
+def _statement(
+    account_id: UUID, *, created_from: datetime | None, created_to: datetime | None, before: int | None
+) -> Statement:
     newest_first = queries.entries(
         account_id=account_id,
-        created_from=begins(first),
-        created_to=begins(last + timedelta(days=1)),
+        created_from=created_from,
+        created_to=created_to,
         after=before,
         limit=MOST_LINES + 1,
     )
@@ -185,7 +161,7 @@ def _statement(account_id: UUID, *, first: date, last: date, before: int | None)
     if entries:
         opening = entries[0].balance_after - entries[0].amount
     else:
-        earlier = queries.entries(account_id=account_id, created_to=begins(first), limit=1)
+        earlier = queries.entries(account_id=account_id, created_to=created_from, limit=1)
         opening = earlier[0].balance_after if earlier else 0
     return Statement(
         opening=opening,

@@ -14,6 +14,12 @@ def bank_zone() -> ZoneInfo:
     return ZoneInfo(settings.BANK_TIME_ZONE)
 
 
+def bank_zone_elsewhere() -> str:
+    """The name of the bank's zone where the reader's is another; "" where there is nothing to tell apart."""
+    name = str(bank_zone())
+    return "" if name == str(timezone.get_current_timezone()) else name
+
+
 def bank_today() -> date:
     """The day that it is at the bank now."""
     return timezone.now().astimezone(bank_zone()).date()

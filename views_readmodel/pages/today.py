@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
 
 from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpRequest, HttpResponse
@@ -14,7 +15,7 @@ from transfers.permissions import TransfersPermission
 from transfers.published.events import TransferStatus
 from views_readmodel import counts, queries
 from views_readmodel.counts import Tally
-from views_readmodel.pages.days import bank_today, begins
+from views_readmodel.pages.days import bank_today, bank_zone_elsewhere, begins
 from views_readmodel.pages.transfers import with_accounts
 from views_readmodel.pages.viewing import SIGNED_IN, page
 from views_readmodel.projections.transfers import TransferRow
@@ -56,19 +57,21 @@ class Volume(NamedTuple):
 @page(SIGNED_IN)
 def today(request: HttpRequest) -> HttpResponse:
     """The page that a day begins with; it shows what the reader's role may see."""
-    context: dict[str, Any] = {"day": bank_today()}
+    day = bank_today()
+    context: dict[str, Any] = {"day": day, "bank_zone_elsewhere": bank_zone_elsewhere()}
     if request.user.has_perm(TransfersPermission.VIEW_TRANSFERS):
-        context |= _transfers_of_today()
+        context |= _transfers_of(day)
     if request.user.has_perm(SEES_SUBSCRIPTIONS):
         context |= {"machine": _machine()}
     return render(request, "staff/today.html", context)
 
 
-def _transfers_of_today() -> dict[str, Any]:
-    tallies = counts.tallies_since(moment=begins(bank_today()))
+def _transfers_of(day: date) -> dict[str, Any]:
+    tallies = counts.tallies_since(moment=begins(day))
     moving = counts.moving()
     slow = slow_transfers()
     return {
+        "of_the_day": urlencode({"first": day, "last": day}),  # what the list is to be narrowed down to
         "made": sum(tally.transfers for tally in tallies),
         "volumes": _volumes(tallies),
         "refused": [(state, _count(tallies, state)) for state in _REFUSED if _count(tallies, state)],

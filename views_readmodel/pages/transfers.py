@@ -13,6 +13,8 @@ from transfers.permissions import TransfersPermission
 from transfers.published.events import TransferStatus
 from views_readmodel import queries
 from views_readmodel.pages.commanding import posting
+from views_readmodel.pages.days import bank_zone, bank_zone_elsewhere
+from views_readmodel.pages.forms.days import OpenSpanForm
 from views_readmodel.pages.story import Story, story_of
 from views_readmodel.pages.viewing import listed, page
 from views_readmodel.projections.transfers import TransferRow
@@ -30,15 +32,26 @@ class Line(NamedTuple):
 
 @page(TransfersPermission.VIEW_TRANSFERS)
 def transfers(request: HttpRequest) -> HttpResponse:
-    """All transfers, newest first."""
+    """All transfers, newest first, or those in a state and of some of the bank's days."""
     state = request.GET.get("state", "")
     state = state if state in STATES else ""
+    form = OpenSpanForm(request.GET)
 
     def rows(after: Any, limit: int) -> list[TransferRow]:
-        return queries.transfers(state=state or None, after=after, limit=limit)
+        if not form.is_valid():
+            return []
+        return queries.transfers(state=state or None, **form.moments(), after=after, limit=limit)
 
     shown, older = listed(request, rows, key=lambda row: (row.created_at, row.transfer_id), key_type=queries.Newest)
-    context = {"lines": with_accounts(shown), "older": older, "state": state, "states": STATES}
+    context = {
+        "lines": with_accounts(shown),
+        "older": older,
+        "state": state,
+        "states": STATES,
+        "form": form,
+        "filtered": bool(state or any(form.cleaned_data.values())),
+        "bank_zone_elsewhere": bank_zone_elsewhere(),
+    }
     return render(request, "transfers/list.html", context)
 
 

@@ -8,8 +8,10 @@ from unittest.mock import patch
 from uuid import UUID
 
 import pytest
+from django.db import connection
 
 from config.staff.roles import Role
+from tests.integration.counter import Counter, dispatch
 from tests.integration.pages.desk import Desk
 from views_readmodel import queries
 
@@ -46,6 +48,7 @@ def addresses(bank: dict[str, UUID]) -> list[str]:
         f"/accounts/{payer}/entries/{cash.version}/reverse",
         "/transfers",
         "/transfers?state=COMPLETED",
+        "/transfers?state=COMPLETED&first=2020-01-01&last=2999-12-31",
         "/transfers/new",
         f"/transfers/new?from={payer}",
         "/transfers/accounts?from_account=alice&list=payers",
@@ -122,6 +125,56 @@ def _followed(teller: Desk, address: str, pattern: str) -> list[str]:
         older = re.search(r'href="([^"]+)" rel="next"', page)
         address = unescape(older[1]) if older else ""
     return found
+
+
+def test_the_counts_of_today_lead_to_lists_of_as_many_transfers(
+    teller: Desk, counter: Counter, bank: dict[str, UUID]
+) -> None:
+    for _ in range(2):
+        refused = counter.transfer(bank["payer"], bank["payee"], "9999.00")
+    dispatch()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE readmodel.transfer SET created_at = created_at - interval '3 days' WHERE transfer_id = %s",
+            [refused],
+        )
+    shown = re.findall(
+        r'<dt><a href="(/transfers[^"]+)">.*?</a></dt><dd class="figure">(\d+)</dd>', teller.get("/").content.decode()
+    )
+    assert len(shown) >= 2  # those that were refused, and all told
+    for address, count in shown:
+        assert len(_followed(teller, unescape(address), r'<tr id="transfer-([^"]+)">')) == int(count), address
+    without_days = _followed(teller, "/transfers", r'<tr id="transfer-([^"]+)">')
+    assert str(refused) in without_days
+
+
+def test_transfers_are_listed_by_the_bank_s_days(teller: Desk, bank: dict[str, UUID]) -> None:
+    with connection.cursor() as cursor:
+        # Half past midnight at the bank.
+        cursor.execute(
+            "UPDATE readmodel.transfer SET created_at = '2020-02-01T23:30:00Z' WHERE transfer_id = %s",
+            [bank["transfer"]],
+        )
+    teller.client.cookies["zone"] = "America/New_York"
+    on = {
+        days: f"transfer-{bank['transfer']}" in teller.get(f"/transfers?{days}").content.decode()
+        for days in ("first=2020-02-02&last=2020-02-02", "last=2020-02-01", "first=2020-02-03", "last=2020-02-02")
+    }
+    assert list(on.values()) == [True, False, False, True]
+    page = teller.get("/transfers").content.decode()
+    assert "days of the bank, in Europe/Berlin" in page
+    assert "days of the bank" not in Desk(Role.AUDITOR).get("/transfers").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("days", "says"),
+    [("first=2020-02-02&last=2020-02-01", "before the first day"), ("first=yesterday", "Enter a valid date")],
+)
+def test_days_that_cannot_be_are_refused_beside_their_field_and_kept(days: str, says: str, teller: Desk) -> None:
+    page = teller.get(f"/transfers?{days}").content.decode()
+    assert says in page
+    assert "transfer-" not in page[page.index('id="rows"') :]
+    assert f'value="{days.partition("&")[0].partition("=")[2]}"' in page
 
 
 @pytest.mark.parametrize("query", ["cursor=nonsense", "cursor=OTk5OTk5OTk5OTk5OTk5OTk5", "kind=nonsense", "posting=x"])
