@@ -32,7 +32,7 @@ PORT = env.whole("PORT", default=8000, most=HIGHEST_PORT)
 # Where people reach Daybook. An https address turns on everything that assumes TLS in front.
 PUBLIC_URL = env.origin("PUBLIC_URL", default=f"http://127.0.0.1:{PORT}")
 HTTPS = urlsplit(PUBLIC_URL).scheme == "https"
-# The bank's own time zone: what "today" means on a day sheet. Inside, all times are UTC.
+# The bank's own time zone: what "today" means, and what is printed. Inside, all times are UTC.
 BANK_TIME_ZONE = env.zone("BANK_TIME_ZONE", default="Europe/Berlin")
 
 # How many processes `manage.py up` runs.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Api, Open
 
@@ -49,3 +50,25 @@ def test_today_s_totals_are_the_sum_of_the_transfers_that_the_api_has(open_as: O
         currency, count, moved = row.locator("th, td").all_inner_texts()
         of_currency = [Decimal(one["amount"]) for one in completed if one["currency"] == currency]
         assert (int(count), Decimal(_plain(moved))) == (len(of_currency), sum(of_currency))
+
+
+def test_a_printed_statement_has_its_closing_balance_once_and_its_account_on_every_sheet(
+    open_as: Open, teller_api: Api
+) -> None:
+    account = teller_api.account(balance="1.00")
+    for _ in range(80):
+        paid = teller_api.post(f"/accounts/{account['account_id']}/deposits", {"amount": "1.00"})
+    teller_api.get(f"/accounts/{account['account_id']}", min_version=paid["version"])
+    page = open_as("teller", f"/accounts/{account['account_id']}/statement")
+    head = page.locator(".statement thead tr").first
+    expect(head).not_to_be_visible()
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) >= 3
+    page.emulate_media(media="print")
+    # A browser repeats on every sheet what is laid out as the head or the foot of a table, and nothing else.
+    expect(page.locator(".statement thead")).to_have_css("display", "table-header-group")
+    expect(page.locator(".statement tfoot")).to_have_css("display", "table-row-group")
+    expect(head).to_contain_text(f"account {account['number']} · Alice Abel")
+    expect(page.locator(".letterhead")).to_have_text("Daybook")
+    assert page.locator("#main").inner_text().count("Closing balance") == 1
+    page.goto(f"/customers/{account['customer_id']}")
+    expect(page.locator("#holdings tfoot")).to_have_css("display", "table-row-group")

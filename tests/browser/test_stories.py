@@ -60,6 +60,9 @@ def test_a_teller_goes_from_the_log_in_to_a_printed_statement(open_as: Open, tel
 
     expect(page.locator(".transfer-title .pill")).to_have_text("COMPLETED")
     expect(page.locator(".step-name")).to_have_text(["Created", "Debited", "Credited"])
+    page.evaluate("window.print = () => { window.printed = true; }")
+    page.get_by_role("button", name="Print receipt").click()
+    assert page.evaluate("window.printed")
     page.locator("#from-title + p").get_by_role("link").click()
     expect(page.locator("#balance")).to_have_text("850.50EUR")
     page.get_by_role("link", name="Statement").click()

@@ -6,7 +6,7 @@ every other. Built in for all templates by settings.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from django import template
@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 
 from accounts.published.money import format_amount
 from views_readmodel.pages import wording
+from views_readmodel.pages.days import bank_zone
 
 register = template.Library()
 
@@ -74,11 +75,28 @@ def pill(state: str) -> SafeString:
 @register.simple_tag
 def moment(at: datetime | None, style: str = "short") -> SafeString | str:
     """A moment in the reader's zone, exact on hover. `style`: short (of today only the time), full or day."""
-    if at is None:
-        return ""
-    local = timezone.localtime(at)
+    return "" if at is None else _time(timezone.localtime(at), style)
+
+
+@register.simple_tag
+def moment_of_record(at: datetime, style: str = "short") -> SafeString:
+    """A moment on what may be printed for a customer: in the reader's zone on the screen, in the bank's on paper."""
+    read, recorded = timezone.localtime(at), timezone.localtime(at, bank_zone())
+    if read.replace(tzinfo=None) == recorded.replace(tzinfo=None):
+        return _time(read, style)
+    return format_html("{}{}", _time(read, style, shown="screen-only"), _time(recorded, "full", shown="paper-only"))
+
+
+def _time(local: datetime, style: str, *, shown: str = "") -> SafeString:
     exact = f"{local:%A} {local.day} {local:%B %Y, %H:%M:%S}.{local.microsecond // 1000:03} {local:%Z}"
-    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact, _spoken(local, style))
+    where = format_html(' class="{}"', shown) if shown else ""
+    return format_html(
+        '<time datetime="{}" title="{}"{}>{}</time>',
+        local.astimezone(UTC).isoformat(),
+        exact,
+        where,
+        _spoken(local, style),
+    )
 
 
 def _spoken(local: datetime, style: str) -> str:

@@ -66,7 +66,8 @@ def transfer(request: HttpRequest, transfer_id: UUID) -> HttpResponse:
         return render(request, "parts/posting.html", {"what": "transfer"})
     (line,) = with_accounts([found])
     story: Story = story_of(found, payer=line.payer, payee=line.payee)
-    return render(request, "transfers/transfer.html", {"transfer": found, "line": line, "story": story})
+    context = {"transfer": found, "line": line, "story": story, "bank_zone": bank_zone()}
+    return render(request, "transfers/transfer.html", context)
 
 
 def with_accounts(rows: Iterable[TransferRow]) -> list[Line]:

@@ -44,6 +44,14 @@ def test_a_teller_takes_a_customer_from_registration_to_a_transfer(teller: Desk,
     assert counter.balance(savings) == "250.00"
 
 
+def test_another_transfer_begins_with_the_same_payer(teller: Desk, bank: dict[str, UUID]) -> None:
+    page = teller.get(f"/transfers/{bank['transfer']}").content.decode()
+    (address,) = re.findall(r'href="([^"]+)">Another transfer', page)
+    payer = queries.account(account_id=bank["payer"])
+    assert payer is not None
+    assert f'value="{payer.number}"' in teller.get(address).content.decode()
+
+
 def test_a_form_that_is_sent_again_moves_nothing_twice(teller: Desk, counter: Counter) -> None:
     payer, payee = counter.account("500.00"), counter.account("100.00")
     dispatch()

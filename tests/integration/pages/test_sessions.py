@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from uuid import UUID
 
+from django.db import connection
 from django.test import Client
 
 from tests.integration.counter import PASSWORD
@@ -40,3 +42,27 @@ def test_times_are_shown_in_the_reader_s_zone(teller: Desk, bank: dict[str, UUID
     assert "Times in Pacific/Auckland" in teller.get("/").content.decode()
     teller.client.cookies["zone"] = "../../etc/passwd"
     assert "Times in Europe/Berlin" in teller.get("/").content.decode()
+
+
+def test_what_is_printed_is_in_the_bank_s_zone_wherever_the_reader_is(teller: Desk, bank: dict[str, UUID]) -> None:
+    statement, transfer = f"/accounts/{bank['payer']}/statement?first=2020-02-02&last=2020-02-02", bank["transfer"]
+    late = "2020-02-01 23:30:00+00"  # half past midnight at the bank, and evening still in New York
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE readmodel.entry SET recorded_at = %s WHERE transfer_id = %s", [late, transfer])
+        cursor.execute("UPDATE readmodel.transfer SET created_at = %s WHERE transfer_id = %s", [late, transfer])
+    teller.client.cookies["zone"] = "America/New_York"
+    page = teller.get(statement).content.decode()
+    assert "2 Feb 2020, 00:30:00" in page
+    assert "1 Feb 2020" not in page
+    assert "Days and times of Europe/Berlin, the bank's own" in page
+    assert "Times in Europe/Berlin" in page
+    receipt = teller.get(f"/transfers/{transfer}").content.decode()
+    assert re.search(r'<time [^>]*class="screen-only">1 Feb 2020, 18:30:00</time>', receipt)
+    assert re.search(r'<time [^>]*class="paper-only">2 Feb 2020, 00:30:00</time>', receipt)
+    assert "Times of Europe/Berlin, the bank's own" in receipt
+
+
+def test_a_reader_in_another_zone_is_told_whose_day_today_is(teller: Desk) -> None:
+    assert "The bank's day" not in teller.get("/").content.decode()
+    teller.client.cookies["zone"] = "Pacific/Auckland"
+    assert "The bank's day, as it is in Europe/Berlin" in teller.get("/").content.decode()

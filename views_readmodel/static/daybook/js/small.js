@@ -1,7 +1,11 @@
 // What is too small for a file of its own.
 
 // What only a script can do is hidden until there is one.
-for (const button of document.querySelectorAll("[data-prints], [data-opens][hidden]")) button.hidden = false;
+function showing(root) {
+  for (const button of root.querySelectorAll("[data-prints], [data-opens][hidden]")) button.hidden = false;
+}
+showing(document);
+document.addEventListener("htmx:load", (event) => showing(event.target));
 
 document.addEventListener("click", (event) => {
   if (event.target.closest("[data-prints]")) print();
