@@ -55,6 +55,17 @@ def test_find_takes_an_account_number_and_a_transfer_s_id(open_as: Open, teller_
         expect(page).to_have_url(re.compile(reached))
 
 
+def test_the_ring_around_an_amount_lies_over_the_currency_beside_it(open_as: Open, teller_api: Api) -> None:
+    account = teller_api.account(balance="0.00")
+    page = open_as("teller", f"/accounts/{account['account_id']}/deposit")
+    page.keyboard.press("Tab")
+    amount = page.get_by_label("Amount")
+    amount.focus()
+    expect(amount).to_have_css("outline-style", "solid")
+    expect(amount).to_have_css("z-index", "1")
+    expect(amount).to_have_css("position", "relative")
+
+
 def test_shortcuts_are_listed_and_lead_where_they_say(open_as: Open) -> None:
     page = open_as("teller", "/")
     page.keyboard.press("?")

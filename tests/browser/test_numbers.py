@@ -72,3 +72,15 @@ def test_a_printed_statement_has_its_closing_balance_once_and_its_account_on_eve
     assert page.locator("#main").inner_text().count("Closing balance") == 1
     page.goto(f"/customers/{account['customer_id']}")
     expect(page.locator("#holdings tfoot")).to_have_css("display", "table-row-group")
+
+
+def test_a_narrow_statement_breaks_no_word_of_ours_and_names_both_its_figures(open_as: Open, teller_api: Api) -> None:
+    account = teller_api.account(balance="1000000.00")
+    for amount in ("100000.00", "250000.00"):
+        paid = teller_api.post(f"/accounts/{account['account_id']}/withdrawals", {"amount": amount})
+    teller_api.get(f"/accounts/{account['account_id']}", min_version=paid["version"])
+    for path in ("", "/statement"):
+        page = open_as("teller", f"/accounts/{account['account_id']}{path}", width=360)
+        expect(page.locator(".entries thead th").filter(has_text="Amount")).to_have_text("AmountBalance")
+        withdrawals = page.locator(".words").filter(has_text="Withdrawal").all()
+        assert [one.evaluate("(words) => words.getClientRects().length") for one in withdrawals] == [1, 1]
