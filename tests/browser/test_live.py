@@ -27,6 +27,16 @@ def test_a_page_shows_what_others_do_without_a_reload(open_as: Open, teller_api:
     expect(page.locator(f"#transfer-{newest['transfer_id']} .pill").first).to_have_text("COMPLETED")
 
 
+def test_the_page_of_a_customer_shows_an_account_that_is_opened_elsewhere(open_as: Open, teller_api: Api) -> None:
+    known = teller_api.account(balance="500.00")
+    page = open_as("auditor", f"/customers/{known['customer_id']}")
+    expect(page.locator("#live")).to_have_attribute("data-state", "live")
+    body = {"customer_id": known["customer_id"], "title": "Holiday", "currency": "EUR", "initial_balance": "7.00"}
+    teller_api.post("/accounts", body)
+    expect(page.get_by_role("link", name="Holiday")).to_be_visible()
+    expect(page.locator("#holdings tfoot")).to_contain_text("507.00")
+
+
 @contextmanager
 def _saga_at_rest(daybook: Daybook) -> Iterator[None]:
     """An operator has paused the transfers' part of the saga."""
