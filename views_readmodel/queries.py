@@ -7,6 +7,7 @@ module; nothing in it writes, and nothing in it knows a service or an aggregate.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -32,6 +33,9 @@ Newest = tuple[datetime, UUID]
 
 ROWS_PER_BATCH: Final = 1_000
 """How many rows of a whole list are read at one time."""
+
+MOST_CUSTOMERS_OF_A_NAME: Final = 1_000
+"""How many customers whom a search finds by name are looked through for their accounts."""
 
 WAITING_STATES: Final = ("SCHEDULED", "AWAITING_APPROVAL")
 """States in which a transfer waits for a date or a person, so that nobody should wait for it."""
@@ -119,20 +123,30 @@ WITH asked AS (
 ),
 named AS (
     SELECT customer_id FROM readmodel.customer WHERE search @@ (SELECT words FROM asked)
-    ORDER BY created_at DESC, customer_id DESC LIMIT 100
+    ORDER BY created_at DESC, customer_id DESC LIMIT %(most_customers)s
 ),
 found AS (
     (
         SELECT account_id FROM readmodel.account
         WHERE search @@ (SELECT words FROM asked)
+            AND (%(state)s::text IS NULL OR state = %(state)s::text)
             AND (%(currency)s::text IS NULL OR currency = %(currency)s::text)
+            AND (
+                %(after_at)s::timestamptz IS NULL
+                OR (opened_at, account_id) < (%(after_at)s::timestamptz, %(after_id)s::uuid)
+            )
         ORDER BY opened_at DESC, account_id DESC LIMIT %(limit)s
     )
     UNION
     (
         SELECT account_id FROM readmodel.account
         WHERE customer_id IN (SELECT customer_id FROM named)
+            AND (%(state)s::text IS NULL OR state = %(state)s::text)
             AND (%(currency)s::text IS NULL OR currency = %(currency)s::text)
+            AND (
+                %(after_at)s::timestamptz IS NULL
+                OR (opened_at, account_id) < (%(after_at)s::timestamptz, %(after_id)s::uuid)
+            )
         ORDER BY opened_at DESC, account_id DESC LIMIT %(limit)s
     )
 )
@@ -143,6 +157,18 @@ LEFT JOIN readmodel.customer c ON c.customer_id = a.customer_id
 WHERE a.account_id IN (SELECT account_id FROM found)
 ORDER BY a.opened_at DESC, a.account_id DESC
 LIMIT %(limit)s
+"""
+
+# Whether a search finds more customers by name than are looked through for their accounts.
+_IS_COMMON_NAME = """
+SELECT count(*) > %(most_customers)s FROM (
+    SELECT 1 FROM readmodel.customer
+    WHERE search @@ (
+        SELECT to_tsquery('simple', string_agg(word || ':*', ' & '))
+        FROM regexp_split_to_table(%(search)s::text, '[^[:alnum:]]+') AS word WHERE word <> ''
+    )
+    LIMIT %(most_customers)s + 1
+) AS found
 """
 
 # Lines of an account's statement, newest first. Times become versions first, which grow with them: so any page of any
@@ -341,7 +367,7 @@ def accounts(
     return _rows(
         _ACCOUNTS,
         AccountView,
-        search=search or None,
+        search=_folded(search) if search else None,
         customer_id=customer_id,
         state=state,
         currency=currency,
@@ -358,9 +384,34 @@ def accounts_by_id(*, account_ids: Collection[UUID]) -> dict[UUID, AccountView]:
     return {row.account_id: row for row in rows}
 
 
-def find_accounts(*, search: str, currency: str | None = None, limit: int) -> list[AccountView]:
-    """Accounts, newest first, in whose number, title, reference or customer's name each word begins a word."""
-    return _rows(_FIND_ACCOUNTS, AccountView, search=search, currency=currency, limit=limit)
+def find_accounts(
+    *,
+    search: str,
+    state: str | None = None,
+    currency: str | None = None,
+    after: Newest | None = None,
+    limit: int,
+) -> list[AccountView]:
+    """Accounts, newest first, in whose number, title, reference or customer's name each word begins a word.
+
+    Of a name that more than `MOST_CUSTOMERS_OF_A_NAME` have, those of the newest of them.
+    """
+    return _rows(
+        _FIND_ACCOUNTS,
+        AccountView,
+        search=_folded(search),
+        state=state,
+        currency=currency,
+        most_customers=MOST_CUSTOMERS_OF_A_NAME,
+        limit=limit,
+        **_after(after),
+    )
+
+
+def is_common_name(*, search: str) -> bool:
+    """Whether `find_accounts` leaves out accounts of some customers whom the search finds by name."""
+    asked = {"search": _folded(search), "most_customers": MOST_CUSTOMERS_OF_A_NAME}
+    return bool(_values(_IS_COMMON_NAME, asked)[0][0])
 
 
 def entries(
@@ -469,7 +520,7 @@ def customers(
     return _rows(
         _CUSTOMERS,
         CustomerRow,
-        search=search or None,
+        search=_folded(search) if search else None,
         created_from=created_from,
         created_to=created_to,
         limit=limit,
@@ -502,6 +553,15 @@ def wait_for_transfer(*, transfer_id: UUID, seconds: float) -> bool:
         return bool(found and found[0][0])
 
     return read_until(settled, enough=bool, seconds=seconds)
+
+
+def _folded(search: str) -> str:
+    """What somebody looks for as the columns `search` have it: without accents, so that either way of writing is found.
+
+    The tables do the same in SQL (projections/customers.sql); a test compares the two.
+    """
+    plain = "".join(letter for letter in unicodedata.normalize("NFKD", search) if not "\u0300" <= letter <= "\u036f")
+    return unicodedata.normalize("NFKC", plain).replace("\u00df", "ss")
 
 
 def _after(after: Newest | None) -> dict[str, Any]:

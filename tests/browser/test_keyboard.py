@@ -55,6 +55,20 @@ def test_find_takes_an_account_number_and_a_transfer_s_id(open_as: Open, teller_
         expect(page).to_have_url(re.compile(reached))
 
 
+def test_find_leads_by_the_arrows_to_all_that_it_has_no_room_for(open_as: Open, teller_api: Api) -> None:
+    for _ in range(7):
+        teller_api.account(balance="12.00", name="Ottilie Oehler")
+    page = open_as("teller", "/")
+    page.keyboard.press("/")
+    page.keyboard.type("ottilie")
+    expect(page.locator("#find-results [role=option]")).to_have_count(14)
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("#find-results [aria-selected=true]")).to_have_text("Show all customers found for “ottilie”")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/customers\?search=ottilie$"))
+    expect(page.locator("tbody tr")).to_have_count(7)
+
+
 def test_the_ring_around_an_amount_lies_over_the_currency_beside_it(open_as: Open, teller_api: Api) -> None:
     account = teller_api.account(balance="0.00")
     page = open_as("teller", f"/accounts/{account['account_id']}/deposit")

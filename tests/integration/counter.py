@@ -72,10 +72,12 @@ class Counter:
         """Registers a customer."""
         return UUID(_made(self.post("customers", {"name": name, **fields}))["customer_id"])
 
-    def account(self, balance: str = "0.00", *, currency: str = "EUR", title: str = "Household") -> UUID:
+    def account(
+        self, balance: str = "0.00", *, currency: str = "EUR", title: str = "Household", name: str = "Alice Abel"
+    ) -> UUID:
         """Opens an account for a new customer."""
         body = {
-            "customer_id": str(self.customer()),
+            "customer_id": str(self.customer(name)),
             "title": title,
             "currency": currency,
             "initial_balance": balance,

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from unicodedata import normalize
+from unittest.mock import patch
 from uuid import UUID
 
 import pytest
@@ -175,11 +177,64 @@ def test_it_lists_and_filters_transfers(history: History) -> None:
 
 @pytest.mark.parametrize(
     ("search", "places"),
-    [("BRÜCK", [1, 0]), ("alice b", [0]), ("crm-1", [0]), ("andersson", []), ("", [1, 0])],
+    [
+        ("BRÜCK", [1, 0]),
+        ("bruck", [1, 0]),
+        ("Bru\u0308ck", [1, 0]),
+        ("alice b", [0]),
+        ("crm-1", [0]),
+        ("andersson", []),
+        ("", [1, 0]),
+    ],
 )
 def test_it_finds_customers_by_the_beginnings_of_words(history: History, search: str, places: list[int]) -> None:
     found = queries.customers(search=search, limit=10)
     assert [customer.customer_id for customer in found] == [history.customers[place] for place in places]
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("Jürgen Müller", "jurgen muller"),
+        ("Åsa Ångström", "ASA ANGSTROM"),
+        ("Ágnes Szűcs", "agnes szucs"),
+        ("Franz Straßer", "strasser"),
+        ("Νίκος Παπαδόπουλος", "νικος παπαδοπουλος"),
+        ("Сергей Йович", "сергеи иович"),
+        ("한글 김", "한글"),
+    ],
+)
+def test_it_finds_a_name_with_and_without_its_accents(history: History, name: str, plain: str) -> None:
+    customer_id = history.customer(name)
+    account_id = history.account(customer_id, number="1009-1", title=name)
+    history.write()
+    dispatch()
+    for search in (name, normalize("NFD", name), plain):
+        assert [found.customer_id for found in queries.customers(search=search, limit=10)] == [customer_id], search
+        assert [found.account_id for found in queries.accounts(search=search, limit=10)] == [account_id], search
+        assert [found.account_id for found in queries.find_accounts(search=search, limit=10)] == [account_id], search
+
+
+def test_it_finds_accounts_by_their_words_and_their_customer_s_name_page_by_page(history: History) -> None:
+    household, shop, empty = history.accounts
+    found = [account.account_id for account in queries.find_accounts(search="bruckner", limit=10)]
+    assert found == [empty, shop, household]
+    pages, after = [], None
+    while page := queries.find_accounts(search="bruckner", limit=1, after=after):
+        pages += [account.account_id for account in page]
+        after = (page[-1].opened_at, page[-1].account_id)
+    assert pages == found
+    assert [account.account_id for account in queries.find_accounts(search="shop", limit=10)] == [empty, shop]
+    closed = queries.find_accounts(search="bruckner", state="CLOSED", currency="EUR", limit=10)
+    assert [account.account_id for account in closed] == [empty]
+    assert queries.find_accounts(search="bruckner", currency="USD", limit=10) == []
+
+
+def test_it_says_when_more_customers_have_a_name_than_are_looked_through(history: History) -> None:
+    assert not queries.is_common_name(search="bruckner")
+    with patch.object(queries, "MOST_CUSTOMERS_OF_A_NAME", 1):
+        assert queries.is_common_name(search="bruckner")
+        assert len(queries.find_accounts(search="bruckner", limit=10)) == 2
 
 
 def test_it_answers_with_a_customer_as_they_are_today(history: History) -> None:
@@ -269,6 +324,9 @@ def test_every_list_is_read_from_an_index_however_long_it_is(fresh_database: Dat
         lambda: queries.transfers(limit=10, created_to=middle.created_at),
         lambda: queries.transfers(account_id=hot, limit=10, after=newest),
         lambda: queries.transfers(state="REFUNDED", limit=10),
+        lambda: queries.transfers(
+            state="COMPLETED", created_from=line.recorded_at, created_to=middle.created_at, after=newest, limit=10
+        ),
         lambda: queries.transfers(reference="none", limit=10),
         lambda: queries.entries(account_id=hot, limit=10, after=line.version),
         lambda: queries.entries(account_id=hot, limit=10, created_to=line.recorded_at),

@@ -271,8 +271,9 @@ def test_it_begins_anew_when_asked_to_or_when_the_tables_are_made_otherwise_by_n
             replay.rebuild(projection(), store=store_of(), batch=100, report=interrupt, restart=True)
     position, running = shadow.progress_of(projection(), using="default") or (0, True)
     assert (position, running) == (100, False)
+    today = projection()
     changed = replace(
-        projection(), version=2, ddl=projection().ddl.replace("reverses uuid", "reverses uuid, more text")
+        today, version=today.version + 1, ddl=today.ddl.replace("reverses uuid", "reverses uuid, more text")
     )
     assert replay.rebuild(changed, store=store_of(changed)).resumed_from == 0
 
@@ -406,10 +407,12 @@ def test_it_stops_at_an_event_that_no_code_knows_and_leaves_the_live_tables_alon
     assert query("SELECT 1 FROM eventstore_parked_key") == []
 
 
-def widened(version: int) -> Projection:
-    """The customers' projection in a version with another column."""
+def widened() -> Projection:
+    """The customers' projection in the next version, with another column."""
     today = projection("views.customers")
-    return replace(today, version=version, ddl=today.ddl.replace("reference text,", "reference text,\n    note text,"))
+    return replace(
+        today, version=today.version + 1, ddl=today.ddl.replace("reference text,", "reference text,\n    note text,")
+    )
 
 
 @pytest.mark.usefixtures("fresh_database")
@@ -417,7 +420,7 @@ def test_a_changed_projection_is_rebuilt_beside_the_old_one_which_stands_still_m
     history = History().everything().write()
     dispatch()
     assert replay.changed_projections(store=store_of()) == []
-    wide = widened(2)
+    wide = widened()
     store = store_of(wide)
     assert replay.changed_projections(store=store) == [wide]
     history.customer("Carol")
@@ -447,9 +450,9 @@ def test_a_program_that_is_overtaken_by_a_newer_one_does_not_swap() -> None:
     def overtake(progress: Progress) -> None:
         if progress.doing == "swapping":
             with connection.cursor() as cursor:
-                cursor.execute("UPDATE eventstore_checkpoint SET projection_version = 2 WHERE status = 'running'")
+                cursor.execute("UPDATE eventstore_checkpoint SET projection_version = 7 WHERE status = 'running'")
 
-    with pytest.raises(replay.LiveVersionChanged, match="version 2"):
+    with pytest.raises(replay.LiveVersionChanged, match="version 7"):
         replay.rebuild(narrow, store=store_of(), report=overtake)
     assert len(contents()["customer"]) == 2
 
@@ -460,11 +463,14 @@ def test_a_table_that_a_new_version_does_without_goes_with_the_old_one() -> None
     dispatch()
     today = projection()
     both = replace(
-        today, version=2, ddl=today.ddl + "CREATE TABLE extra (id uuid PRIMARY KEY);", tables=(*today.tables, "extra")
+        today,
+        version=today.version + 1,
+        ddl=today.ddl + "CREATE TABLE extra (id uuid PRIMARY KEY);",
+        tables=(*today.tables, "extra"),
     )
     replay.rebuild(both, store=store_of(both))
     assert query("SELECT count(*) FROM readmodel.extra") == [(0,)]
-    third = replace(today, version=3)
+    third = replace(today, version=today.version + 2)
     replay.rebuild(third, store=store_of(third))
     assert query("SELECT to_regclass('readmodel.extra')") == [(None,)]
     assert query(LEFT_OVER) == []

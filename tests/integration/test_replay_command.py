@@ -53,7 +53,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing() -> None:
     History().everything().write()
     told = run("views.accounts", "--dry-run")
     head = query("SELECT position FROM eventstore_sequencer")[0][0]
-    assert f"views.accounts (version 1): {head} events to read; about 1 s" in told
+    assert f"views.accounts (version 2): {head} events to read; about 1 s" in told
     assert query(LEFT_OVER) == []
     assert query("SELECT 1 FROM eventstore_checkpoint") == []
     assert contents()["account"] == []
@@ -119,7 +119,7 @@ def test_it_gives_back_its_lease_when_it_is_stopped_and_goes_on_at_once_the_next
     assert contents() == live
     position, running = shadow.progress_of(projection(), using="default") or (0, True)
     assert (position > 0, running) == (True, False)
-    assert "views.accounts version 1: 0 events read" in run("views.accounts")
+    assert "views.accounts version 2: 0 events read" in run("views.accounts")
     assert contents() == live
 
 
@@ -207,5 +207,5 @@ def test_preparing_a_database_rebuilds_what_an_earlier_version_made() -> None:
         cursor.execute("ALTER TABLE readmodel.account DROP COLUMN search")
     call_command("prepare_database", verbosity=0)
     assert contents() == live
-    assert query("SELECT projection_version FROM eventstore_checkpoint WHERE subscription = 'views.accounts'") == [(1,)]
+    assert query("SELECT projection_version FROM eventstore_checkpoint WHERE subscription = 'views.accounts'") == [(2,)]
     assert query("SELECT count(search) FROM readmodel.account") == [(len(live["account"]),)]

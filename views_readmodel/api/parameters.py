@@ -41,7 +41,7 @@ class CustomersQuery(MadeBetween):
     search = TextField(
         required=False,
         max_length=MAX_SEARCH_LENGTH,
-        help_text="Each word begins a word of the name or the reference.",
+        help_text="Each word begins a word of the name or the reference; accents make no difference.",
     )
 
 
@@ -51,7 +51,7 @@ class AccountsQuery(MadeBetween):
     search = TextField(
         required=False,
         max_length=MAX_SEARCH_LENGTH,
-        help_text="Each word begins a word of the number, the title or the reference.",
+        help_text="Each word begins a word of the number, the title or the reference; accents make no difference.",
     )
     customer_id = IdField(required=False)
     state = serializers.ChoiceField(required=False, choices=[status.value for status in AccountStatus])

@@ -47,15 +47,16 @@ class Statement(NamedTuple):
 
 @page(AccountsPermission.VIEW_ACCOUNTS)
 def accounts(request: HttpRequest) -> HttpResponse:
-    """All accounts, newest first, or those that are filtered and searched for."""
+    """All accounts, newest first, or those that are filtered and searched for, as Find does."""
     search = typed(request, "search")
     state, currency = request.GET.get("state", ""), request.GET.get("currency", "")
     state, currency = state if state in STATES else "", currency if currency in DECIMALS else ""
 
     def rows(after: Any, limit: int) -> list[queries.AccountView]:
-        return queries.accounts(
-            search=search or None, state=state or None, currency=currency or None, after=after, limit=limit
-        )
+        narrowed: dict[str, Any] = {"state": state or None, "currency": currency or None}
+        if search:
+            return queries.find_accounts(search=search, **narrowed, after=after, limit=limit)
+        return queries.accounts(**narrowed, after=after, limit=limit)
 
     found, older = listed(request, rows, key=lambda row: (row.opened_at, row.account_id), key_type=queries.Newest)
     context = {
@@ -67,6 +68,8 @@ def accounts(request: HttpRequest) -> HttpResponse:
         "states": STATES,
         "currencies": [*CURRENCIES, *sorted(FUNDS)],
         "filtered": bool(search or state or currency),
+        "common_name": bool(search) and not older and queries.is_common_name(search=search),
+        "most_customers": queries.MOST_CUSTOMERS_OF_A_NAME,
     }
     return render(request, "accounts/list.html", context)
 

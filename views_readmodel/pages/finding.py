@@ -16,7 +16,7 @@ from views_readmodel.pages.transfers import with_accounts
 from views_readmodel.pages.viewing import SIGNED_IN, page, typed
 
 EACH: Final = 6
-"""How many of each kind are shown."""
+"""How many of each kind are shown; for more of them there is the way to the list."""
 SHORTEST: Final = 2
 """From how many characters on it is worth looking."""
 
@@ -38,13 +38,15 @@ def _found(user: Any, asked: str) -> dict[str, Any]:
         transfer = queries.transfer(transfer_id=id)
         found["transfers"] = with_accounts([transfer]) if transfer else []
     if user.has_perm(AccountsPermission.VIEW_ACCOUNTS):
-        found["accounts"] = _accounts(asked, id)
+        accounts = _accounts(asked, id)
+        found |= {"accounts": accounts[:EACH], "more_accounts": len(accounts) > EACH}
     if user.has_perm(AccountsPermission.VIEW_CUSTOMERS) and not id:
-        found["customers"] = queries.customers(search=asked, limit=EACH)
+        customers = queries.customers(search=asked, limit=EACH + 1)
+        found |= {"customers": customers[:EACH], "more_customers": len(customers) > EACH}
     return found
 
 
 def _accounts(asked: str, id: UUID | None) -> list[queries.AccountView]:
     if id is None:
-        return queries.find_accounts(search=asked, limit=EACH)
+        return queries.find_accounts(search=asked, limit=EACH + 1)
     return list(queries.accounts_by_id(account_ids=[id]).values())

@@ -143,7 +143,7 @@ def entries_of(recorded: RecordedEvent[AccountEvent]) -> list[EntryRow]:
 
 @projection(
     id="views.accounts",
-    version=1,
+    version=2,  # 2: found without accents
     handles=get_args(AccountEvent),
     schema="readmodel",
     ddl=Path(__file__).with_name("accounts.sql").read_text(encoding="utf-8"),

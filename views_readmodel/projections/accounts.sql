@@ -11,11 +11,28 @@ CREATE TABLE account (
     opened_at timestamptz NOT NULL,
     changed_at timestamptz NOT NULL,
     version integer NOT NULL,
-    -- The words of what people look for, without punctuation; the number also in one piece.
+    -- The words of what people look for, without accents and punctuation; the number also in one piece.
     search tsvector NOT NULL GENERATED ALWAYS AS (
         to_tsvector(
             'simple',
-            regexp_replace(number || ' ' || title || ' ' || coalesce(reference, ''), '[^[:alnum:]]+', ' ', 'g')
+            regexp_replace(
+                replace(
+                    normalize(
+                        regexp_replace(
+                            normalize(number || ' ' || title || ' ' || coalesce(reference, ''), NFKD),
+                            '[\u0300-\u036f]',
+                            '',
+                            'g'
+                        ),
+                        NFKC
+                    ),
+                    'ß',
+                    'ss'
+                ),
+                '[^[:alnum:]]+',
+                ' ',
+                'g'
+            )
             || ' ' || regexp_replace(number, '[^[:alnum:]]+', '', 'g')
         )
     ) STORED

@@ -66,7 +66,7 @@ def evolve_customer(row: CustomerRow | None, recorded: RecordedEvent[CustomerEve
 
 @projection(
     id="views.customers",
-    version=1,
+    version=2,  # 2: found without accents
     handles=get_args(CustomerEvent),
     schema="readmodel",
     ddl=Path(__file__).with_name("customers.sql").read_text(encoding="utf-8"),

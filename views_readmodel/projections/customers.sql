@@ -8,9 +8,27 @@ CREATE TABLE customer (
     created_at timestamptz NOT NULL,
     changed_at timestamptz NOT NULL,
     version integer NOT NULL,
-    -- The words of what people look for; without punctuation, so that a word is a word for the query too.
+    -- The words of what people look for: without accents, so that either way of writing is found, and without
+    -- punctuation, so that a word is a word for the query too.
     search tsvector NOT NULL GENERATED ALWAYS AS (
-        to_tsvector('simple', regexp_replace(name || ' ' || coalesce(reference, ''), '[^[:alnum:]]+', ' ', 'g'))
+        to_tsvector(
+            'simple',
+            regexp_replace(
+                replace(
+                    normalize(
+                        regexp_replace(
+                            normalize(name || ' ' || coalesce(reference, ''), NFKD), '[\u0300-\u036f]', '', 'g'
+                        ),
+                        NFKC
+                    ),
+                    'ß',
+                    'ss'
+                ),
+                '[^[:alnum:]]+',
+                ' ',
+                'g'
+            )
+        )
     ) STORED
 );
 CREATE INDEX customer_newest ON customer (created_at, customer_id);

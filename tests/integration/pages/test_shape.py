@@ -11,6 +11,7 @@ import pytest
 from django.db import connection
 
 from config.staff.roles import Role
+from eventstore.ids import new_id
 from tests.integration.counter import Counter, dispatch
 from tests.integration.pages.desk import Desk
 from views_readmodel import queries
@@ -37,6 +38,7 @@ def addresses(bank: dict[str, UUID]) -> list[str]:
         f"/customers/{customer}/change",
         f"/customers/{customer}/open-account",
         "/accounts",
+        "/accounts?search=alice",
         "/accounts?search=household&state=OPEN&currency=EUR",
         f"/accounts/{payer}",
         f"/accounts/{payer}?kind=debit",
@@ -175,6 +177,39 @@ def test_days_that_cannot_be_are_refused_beside_their_field_and_kept(days: str, 
     assert says in page
     assert "transfer-" not in page[page.index('id="rows"') :]
     assert f'value="{days.partition("&")[0].partition("=")[2]}"' in page
+
+
+def _unheard_of() -> str:
+    """A name that no other test has given anybody."""
+    return "Wilhelmina " + "".join(chr(ord("a") + int(digit, 16)) for digit in new_id().hex[-10:])
+
+
+def test_find_leads_to_all_that_it_has_no_room_for(teller: Desk, counter: Counter) -> None:
+    name = _unheard_of()
+    made = [counter.account("1.00", title="Household", name=name) for _ in range(7)]
+    dispatch()
+    for fragment in ({}, {"HX-Request": "true"}):
+        page = teller.get(f"/find?q={name}", **fragment).content.decode()
+        assert len(re.findall(r'href="/accounts/', page)) == len(re.findall(r'href="/customers/', page)) == 6
+        lists = [unescape(address) for address in re.findall(r'href="(/\w+\?search=[^"]+)"', page)]
+        assert [address.partition("?")[0] for address in lists] == ["/accounts", "/customers"]
+    with patch("views_readmodel.pages.viewing.PAGE_ROWS", 3):
+        accounts = _followed(teller, lists[0], r'href="/accounts/([^"?]+)">Household')
+        customers = _followed(teller, lists[1], r'<th [^>]+><a href="/customers/([^"?]+)"')
+    assert accounts == [str(id) for id in reversed(made)]
+    assert len(set(customers)) == 7
+    assert "Show all" not in teller.get(f"/find?q={made[0]}").content.decode()
+
+
+def test_a_name_that_too_many_have_says_that_not_all_their_accounts_are_listed(teller: Desk, counter: Counter) -> None:
+    name = _unheard_of()
+    for _ in range(3):
+        counter.account("1.00", name=name)
+    dispatch()
+    assert "Type more of the name" not in teller.get(f"/accounts?search={name}").content.decode()
+    with patch("views_readmodel.queries.MOST_CUSTOMERS_OF_A_NAME", 2):
+        page = teller.get(f"/accounts?search={name}").content.decode()
+    assert "Type more of the name" in page
 
 
 @pytest.mark.parametrize("query", ["cursor=nonsense", "cursor=OTk5OTk5OTk5OTk5OTk5OTk5", "kind=nonsense", "posting=x"])
