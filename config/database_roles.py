@@ -44,6 +44,8 @@ RIGHTS: Mapping[str, str] = {
     "staff_staffmember": ADD_AND_CHANGE,
     "staff_staffmember_groups": ADD_AND_REMOVE,
     "staff_staffmember_user_permissions": ADD_AND_REMOVE,
+    # What the pages keep of their own, for some hours.
+    "drafts_transfer_draft": EVERYTHING,
     # The event store's own state.
     "eventstore_checkpoint": EVERYTHING,
     "eventstore_idempotency_record": ADD,

@@ -101,6 +101,7 @@ INSTALLED_APPS = [
     "accounts",
     "transfers",
     "views_readmodel",
+    "views_readmodel.drafts",
     "config",
 ]
 
@@ -247,7 +248,7 @@ CELERY_DB_REUSE_MAX = 1000  # keeps a worker's database connection over so many 
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     # Finds what a lost wake-up left. One that nobody took in time is of no use: the next is on its way.
     "sweep": {"task": "eventstore.sweep", "schedule": 1.0, "options": {"queue": "eventstore", "expires": 1.0}},
-    # Removes sessions, tokens and failed log-ins that count no more.
+    # Removes sessions, tokens, failed log-ins and drafts that count no more.
     "staff-prune": {"task": "staff.prune", "schedule": 3600.0, "options": {"queue": "eventstore", "expires": 600.0}},
 }
 

@@ -1,4 +1,4 @@
-"""What is due now and then about those who sign in. Only Celery imports this module."""
+"""What is due now and then about those who sign in, and what they left. Only Celery imports this module."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from django.utils import timezone
 from knox.models import AuthToken
 
 from config.staff import lockout
+from views_readmodel.drafts import keeping
 
 
 @shared_task(name="staff.prune", ignore_result=True)  # type: ignore[untyped-decorator]
 def prune() -> None:
-    """Removes sessions, tokens and failed log-ins that have expired; none of them opened anything any more."""
+    """Removes sessions, tokens, failed log-ins and drafts that have expired; none of them was good for anything."""
     now = timezone.now()
     Session.objects.filter(expire_date__lt=now).delete()
     AuthToken.objects.filter(expiry__lt=now).delete()
     lockout.prune()
+    keeping.prune()

@@ -32,6 +32,7 @@ MUTABLE = {
     "axes.AccessFailureLog",
     "axes.AccessLog",
     "contenttypes.ContentType",
+    "drafts.TransferDraft",
     "eventstore.Checkpoint",
     "eventstore.IdempotencyRecord",
     "eventstore.OutboxEntry",

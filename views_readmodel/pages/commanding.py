@@ -41,6 +41,7 @@ USED_ALREADY: Final = (
     "This form was already used for something else, and that was done. Close it and look at the account before you"
     " begin again."
 )
+USED_ALREADY_CODE: Final = "used_already"
 IN_PROGRESS: Final = (
     "The same request is still being worked on. Wait a moment, then send it again: nothing is done twice."
 )
@@ -74,6 +75,14 @@ class CommandForm(forms.Form):
             field.widget.attrs.setdefault("class", "input")
             field.error_messages["required"] = f"{field.label} is missing."
 
+    def wrong_field(self) -> str:
+        """The first field that something is wrong with; "" when none is."""
+        return next((field.name for field in self.visible_fields() if field.errors), "")
+
+    def point_at(self, name: str) -> None:
+        """Has the page open with the focus in a field."""
+        self.fields[name].widget.attrs["autofocus"] = True
+
     def refuse(self, refusal: Refusal) -> None:
         """Shows a refusal beside the field that it is about, or above the form."""
         field = refusal.field if isinstance(refusal, InvalidValue) else self.refused_fields.get(refusal.code, "")
@@ -92,7 +101,7 @@ def carry_out(request: HttpRequest, form: CommandForm, call: Callable[[CommandCo
     except StreamNotFound as error:
         raise Http404 from error
     except IdempotencyKeyReused:
-        form.add_error(None, USED_ALREADY)
+        form.add_error(None, forms.ValidationError(USED_ALREADY, code=USED_ALREADY_CODE))
     except IdempotencyInProgress:
         form.add_error(None, IN_PROGRESS)
     except (StreamConflict, StreamBusy):

@@ -2,7 +2,8 @@
 
 The two steps have addresses of their own, so that a reload and the way back are only looking.
 
-Invariant: both steps carry one idempotency key, so that however often the second is sent, money moves once.
+Invariant: both steps carry one idempotency key, so that however often the second is sent, money moves once; and what is
+sent is what was looked at, whatever was written in another tab meanwhile.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.contrib import messages
+from django.core.exceptions import NON_FIELD_ERRORS
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -18,17 +20,22 @@ from django.urls import reverse
 from accounts.published.events import AccountStatus
 from accounts.published.money import parse_amount
 from eventstore.context import CommandContext
+from eventstore.rest.commands import actor_of
 from eventstore.rest.correlation import parse_uuid
 from eventstore.store import Answered
 from transfers import services
 from transfers.permissions import TransfersPermission
 from views_readmodel import queries
-from views_readmodel.pages import drafts
-from views_readmodel.pages.commanding import carry_out, shown
+from views_readmodel.drafts import keeping
+from views_readmodel.drafts.keeping import Draft
+from views_readmodel.pages.commanding import USED_ALREADY_CODE, carry_out, shown
 from views_readmodel.pages.forms.transfers import NewTransferForm
 from views_readmodel.pages.viewing import go_to, page, typed
 
 SUGGESTIONS: Final = 8
+SENT_OTHERWISE: Final = (
+    "What you looked at was changed and sent meanwhile, from another tab. This is the transfer that was made of it."
+)
 _RECENT: Final = 40  # transfers that the payer's usual counterparties are taken from
 
 
@@ -36,29 +43,45 @@ _RECENT: Final = 40  # transfers that the payer's usual counterparties are taken
 def new_transfer(request: HttpRequest) -> HttpResponse:
     """The form. What is written down in it is kept, and looked at once more at an address of its own."""
     form = NewTransferForm(request.POST or None, initial=_initial(request))
-    if form.is_valid():
-        return go_to(request, reverse("review-transfer", args=[drafts.keep(request, request.POST)]))
-    return _show(request, form)
+    if not form.is_valid():
+        return _show(request, form)
+    key, written = form.cleaned_data["key"], keeping.fields_of(request.POST)
+    draft = keeping.keep(principal=actor_of(request.user), key=key, written=written)
+    if draft.written != written:  # that is what was sent, perhaps from another tab
+        return _show_anew(request, written, made=draft.transfer_id)
+    return go_to(request, reverse("review-transfer", args=[key]))
 
 
 @page(TransfersPermission.CREATE_TRANSFER, methods=["GET", "HEAD", "POST"])
 def review_transfer(request: HttpRequest, key: UUID) -> HttpResponse:
     """The review, and the sending. A draft that was sent leads to its transfer, however one comes here again."""
-    if transfer_id := drafts.sent_as(request, key):
-        return go_to(request, reverse("transfer", args=[transfer_id]))
-    written = drafts.find(request, key)
-    if written is None:
+    draft = keeping.find(principal=actor_of(request.user), key=key)
+    if draft is None:
         messages.warning(request, "What was written down is no longer here, and nothing was sent. Write it down again.")
         return go_to(request, reverse("new-transfer"))
-    form = NewTransferForm(written)
+    is_sent_as_seen = request.method == "POST" and request.POST.get("seen") == draft.fingerprint
+    if draft.transfer_id:
+        if request.method == "POST" and not is_sent_as_seen:
+            messages.warning(request, SENT_OTHERWISE)
+        return go_to(request, reverse("transfer", args=[draft.transfer_id]))
+    form = NewTransferForm(draft.form_data())
     if not form.is_valid():  # what was right when it was written down may not be any more
         return _show(request, form)
-    if request.method != "POST":
-        return render(request, "transfers/review.html", {"form": form, "key": key, **_review(form.cleaned_data)})
+    if not is_sent_as_seen:
+        return _show_review(request, form, draft)
+    return _send(request, form, draft)
+
+
+def _send(request: HttpRequest, form: NewTransferForm, draft: Draft) -> HttpResponse:
+    """On to the transfer; or the form again, with why there is none."""
+    principal, key = actor_of(request.user), form.cleaned_data["key"]
     made = carry_out(request, form, lambda context: _create(context, form.cleaned_data))
+    if made is None and form.has_error(NON_FIELD_ERRORS, USED_ALREADY_CODE):  # in the very moment, from another tab
+        now = keeping.find(principal=principal, key=key)
+        return _show_anew(request, draft.written, made=now.transfer_id if now else None)
     if made is None:
         return _show(request, form)
-    drafts.note_sent(request, key, made.transfer_id)
+    keeping.note_sent(principal=principal, key=key, transfer_id=made.transfer_id)
     wait = shown(subject=queries.Subject.TRANSFER, id=made.transfer_id, version=made.version)
     return go_to(request, reverse("transfer", args=[made.transfer_id]) + wait)
 
@@ -80,17 +103,30 @@ def suggest_accounts(request: HttpRequest) -> HttpResponse:
     return render(request, "transfers/suggestions.html", context)
 
 
-def _show(request: HttpRequest, form: NewTransferForm) -> HttpResponse:
+def _show(request: HttpRequest, form: NewTransferForm, **context: Any) -> HttpResponse:
     payer, payee = _typed(form, "from_account"), _typed(form, "to_account")
-    return render(request, "transfers/new.html", {"form": form, "payer": payer, "payee": payee})
+    form.point_at(form.wrong_field() or ("to_account" if form["from_account"].value() else "from_account"))
+    return render(request, "transfers/new.html", {"form": form, "payer": payer, "payee": payee, **context})
+
+
+def _show_anew(request: HttpRequest, written: dict[str, str], *, made: UUID | None) -> HttpResponse:
+    """What stands in a form that was used up, in one that is new, and the way to the transfer that was made."""
+    form = NewTransferForm(initial={name: text for name, text in written.items() if name != "key"})
+    return _show(request, form, was_used=True, made=made)
+
+
+def _show_review(request: HttpRequest, form: NewTransferForm, draft: Draft) -> HttpResponse:
+    context = {"form": form, "key": form.cleaned_data["key"], "seen": draft.fingerprint}
+    is_changed = request.method == "POST"
+    return render(request, "transfers/review.html", {**context, "is_changed": is_changed, **_review(form.cleaned_data)})
 
 
 def _initial(request: HttpRequest) -> dict[str, Any]:
     """A draft that something is to be changed in, or the account that the way here came from."""
     key = parse_uuid(request.GET.get("draft", ""))
-    written = drafts.find(request, key) if key else None
-    if written is not None:
-        return written.dict()
+    draft = keeping.find(principal=actor_of(request.user), key=key) if key else None
+    if draft is not None and draft.transfer_id is None:
+        return dict(draft.written)
     account_id = parse_uuid(request.GET.get("from", ""))
     payer = queries.account(account_id=account_id) if account_id else None
     return {"from_account": payer.number} if payer else {}

@@ -36,7 +36,7 @@ _NO_AMOUNT_TYPED = (
     "\u2212" + "1", "1\n2", "\u202e1", "9" * 41, "0", "0.00", "\x00", "1\x00",
 )  # fmt: skip
 
-# Whoever looks at pages is known for longer, and is kept the draft of a transfer.
+# Whoever looks at pages is known for longer.
 _SESSIONS = "public.django_session"
 
 

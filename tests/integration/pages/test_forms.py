@@ -8,12 +8,16 @@ from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import pytest
+from django.utils import timezone
 
 from accounts.published.money import DECIMALS
 from config.staff.roles import Role
-from tests.integration.counter import Counter, dispatch, dispatching
-from tests.integration.pages.desk import Desk
+from config.staff.tasks import prune
+from tests.integration.counter import Counter, dispatch, dispatching, member_of
+from tests.integration.pages.desk import Desk, Form
 from views_readmodel import queries
+from views_readmodel.drafts.keeping import MOST_DRAFTS
+from views_readmodel.drafts.models import TransferDraft
 from views_readmodel.pages.forms.currencies import FUNDS
 
 
@@ -67,13 +71,112 @@ def test_a_form_that_is_sent_again_moves_nothing_twice(teller: Desk, counter: Co
     assert len(sent) == 1
     assert teller.get(review).headers["Location"] in sent  # the way back leads to the transfer
     assert teller.send("/transfers/new", form).headers["Location"] == review  # …
-    assert {teller.fill_in(review).headers["Location"].partition("?")[0]} == sent  # … and so does a second draft of it
+    assert teller.get(review).headers["Location"] in sent  # … and so does a second draft of it
     deposit = teller.form(f"/accounts/{payer}/deposit") | {"amount": "10.00"}
     for _ in range(3):
         assert teller.send(f"/accounts/{payer}/deposit", deposit).status_code == 303
     dispatch()
     assert counter.balance(payer) == "360.00"
     assert counter.balance(payee) == "250.00"
+
+
+def _numbers(*accounts: UUID) -> list[str]:
+    dispatch()
+    return [queries.account(account_id=id).number for id in accounts]  # type: ignore[union-attr]
+
+
+def test_a_draft_is_there_for_whoever_wrote_it_after_a_new_log_in(teller: Desk, counter: Counter) -> None:
+    payer, payee = counter.account("500.00"), counter.account("100.00")
+    numbers = _numbers(payer, payee)
+    written = {"from_account": numbers[0], "to_account": numbers[1], "amount": "150.00", "description": "Rent"}
+    review = teller.fill_in("/transfers/new", **written).headers["Location"]
+    teller.client.post("/log-out")
+    assert teller.get(review).status_code == 302
+    # Somebody else signs in at the same browser, and is shown nothing of it.
+    teller.client.force_login(member_of(Role.SUPERVISOR))
+    assert b"Rent" not in teller.client.get(review, follow=True).content
+    teller.client.force_login(teller.member)
+    assert teller.fill_in(review).headers["Location"].startswith("/transfers/")
+    dispatch()
+    assert counter.balance(payee) == "250.00"
+
+
+def test_a_draft_is_kept_for_hours_and_no_longer(teller: Desk, counter: Counter) -> None:
+    numbers = _numbers(counter.account("500.00"), counter.account("100.00"))
+    written = {"from_account": numbers[0], "to_account": numbers[1], "amount": "150.00"}
+    review = teller.fill_in("/transfers/new", **written).headers["Location"]
+    mine = TransferDraft.objects.filter(key=review.rpartition("/")[2])
+    mine.update(expires_at=timezone.now())
+    assert teller.get(review).headers["Location"] == "/transfers/new"
+    prune()
+    assert not mine.exists()
+
+
+def test_a_person_s_oldest_drafts_give_way(teller: Desk, counter: Counter) -> None:
+    numbers = _numbers(counter.account("500.00"), counter.account("100.00"))
+    form = teller.form("/transfers/new") | {"from_account": numbers[0], "to_account": numbers[1], "amount": "1.00"}
+    for _ in range(MOST_DRAFTS + 1):
+        teller.send("/transfers/new", form | {"key": str(uuid4())})
+    assert TransferDraft.objects.filter(principal=teller.member.actor).count() == MOST_DRAFTS
+
+
+def test_what_is_sent_is_what_was_looked_at(teller: Desk, counter: Counter) -> None:
+    payer, payee = counter.account("500.00"), counter.account("100.00")
+    numbers = _numbers(payer, payee)
+    form = teller.form("/transfers/new") | {"from_account": numbers[0], "to_account": numbers[1], "amount": "150.00"}
+    review = teller.send("/transfers/new", form).headers["Location"]
+    looked_at = teller.form(review)
+    teller.send("/transfers/new", form | {"amount": "200.00"})  # in another tab
+    answered = teller.send(review, looked_at).content.decode()
+    assert "changed meanwhile, from another tab, and nothing was sent" in answered
+    assert 'review-amount nowrap"><span class="total">200.00' in answered
+    sent = teller.fill_in(review).headers["Location"]
+    late = teller.client.post(review, looked_at, follow=True)
+    assert late.redirect_chain[-1][0] == sent.partition("?")[0]
+    dispatch()
+    assert counter.balance(payee) == "300.00"
+
+
+def test_a_transfer_that_was_sent_and_is_changed_leads_to_it_and_to_another(teller: Desk, counter: Counter) -> None:
+    payer, payee = counter.account("500.00"), counter.account("100.00")
+    numbers = _numbers(payer, payee)
+    form = teller.form("/transfers/new") | {"from_account": numbers[0], "to_account": numbers[1], "amount": "150.00"}
+    made = teller.fill_in(teller.send("/transfers/new", form).headers["Location"]).headers["Location"].partition("?")[0]
+    again = teller.send("/transfers/new", form | {"amount": "200.00"}).content.decode()
+    assert f'href="{made}"' in again
+    assert "nothing of that is changed" in again
+    fresh = Form(again, action="/transfers/new").fields
+    assert fresh["key"] != form["key"]
+    assert (fresh["to_account"], fresh["amount"]) == (numbers[1], "200.00")
+    teller.fill_in(teller.send("/transfers/new", fresh).headers["Location"])
+    dispatch()
+    assert counter.balance(payee) == "450.00"
+
+
+def test_a_transfer_that_was_sent_in_the_very_moment_leads_to_it_too(teller: Desk, counter: Counter) -> None:
+    numbers = _numbers(counter.account("500.00"), counter.account("100.00"))
+    form = teller.form("/transfers/new") | {"from_account": numbers[0], "to_account": numbers[1], "amount": "150.00"}
+    review = teller.send("/transfers/new", form).headers["Location"]
+    teller.fill_in(review)
+    TransferDraft.objects.filter(key=form["key"]).update(transfer_id=None)  # as before it was noted
+    teller.send("/transfers/new", form | {"amount": "200.00"})
+    again = teller.fill_in(review).content.decode()
+    assert "see the newest transfers" in again
+    assert Form(again, action="/transfers/new").fields["key"] != form["key"]
+
+
+def test_a_refused_form_opens_with_the_focus_in_the_first_wrong_field(teller: Desk, counter: Counter) -> None:
+    (number,) = _numbers(counter.account("500.00"))
+
+    def focused(page: str) -> list[str]:
+        return re.findall(r'<input[^>]* name="([a-z_]+)"[^>]* autofocus', page)
+
+    account = queries.accounts(search=number, limit=1)[0].account_id
+    assert focused(teller.get("/transfers/new").content.decode()) == ["from_account"]
+    assert focused(teller.get(f"/transfers/new?from={account}").content.decode()) == ["to_account"]
+    refused = teller.fill_in("/transfers/new", from_account=number, to_account=number, amount="x").content.decode()
+    assert focused(refused) == ["to_account"]
+    assert "<title>Error: New transfer" in refused
 
 
 def test_a_form_that_was_used_for_something_else_says_so_and_does_nothing(teller: Desk, counter: Counter) -> None:

@@ -16,7 +16,7 @@ from tests.integration.bad_input.written import nothing_is_written
 from tests.integration.counter import Counter
 from tests.integration.pages.desk import Desk
 
-SESSIONS = "public.django_session"
+SESSIONS = "public.django_session"  # where the note is kept that nothing was found
 
 
 @pytest.fixture
