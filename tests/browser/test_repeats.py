@@ -6,8 +6,8 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from config.demo import PASSWORD
 from tests.browser.conftest import Api, Open, Watch
+from tests.browser.signing import log_in, log_out_elsewhere
 
 
 def _written_down(open_as: Open, payer: dict[str, str], payee: dict[str, str]) -> Page:
@@ -72,26 +72,16 @@ def test_whoever_is_logged_out_while_typing_logs_in_elsewhere_and_goes_on(
 ) -> None:
     account = teller_api.account(balance="0.00")
     page = open_as("", f"/log-in?next=/accounts/{account['account_id']}")
-    _log_in(page)
+    log_in(page)
     page.get_by_role("link", name="Deposit", exact=True).click()
     page.get_by_label("Amount").fill("20")
     watch.expect("401|htmx:|/live/changes")
-    other = page.context.new_page()
-    other.goto("/")
-    other.get_by_label("Signed in as teller").click()
-    other.get_by_role("button", name="Log out").click()
+    log_out_elsewhere(page)
     send = page.locator("dialog[open]").get_by_role("button", name="Deposit", exact=True)
     send.click()
     expect(page.get_by_role("alert")).to_contain_text("You were logged out")
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="Log in in another tab").click()
-    _log_in(opened.value)
+    log_in(opened.value)
     send.click()
     expect(page.locator("#balance")).to_have_text("20.00EUR")
-
-
-def _log_in(page: Page) -> None:
-    page.get_by_label("Name").fill("teller")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_label("Signed in as teller")).to_be_visible()

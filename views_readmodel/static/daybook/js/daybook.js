@@ -8,3 +8,4 @@ import "./choosing.js";
 import "./keys.js";
 import "./live.js";
 import "./small.js";
+import "./theme.js";

@@ -1,4 +1,4 @@
-// Links marked data-dialog open their form in a dialog; with a script that fails, or a modifier key, they are links.
+// Links marked data-dialog open their form in a dialog; without htmx, or with a modifier key, they are links.
 
 const dialog = document.getElementById("dialog");
 const inside = document.getElementById("dialog-inside");
@@ -16,18 +16,15 @@ export function open(id) {
   return true;
 }
 
-async function fetchInto(link) {
-  try {
-    await htmx.ajax("GET", link.href, { source: link, target: inside, swap: "innerHTML" });
-  } catch {
-    location.assign(link.href);
-  }
+function fetchInto(link) {
+  // What went wrong is said by trouble.js, and the page stays: to go to the address would be to lose it.
+  htmx.ajax("GET", link.href, { source: link, target: inside, swap: "innerHTML" }).catch(() => {});
 }
 
 document.addEventListener("click", (event) => {
   if (!plain(event)) return;
   const link = event.target.closest("a[data-dialog]");
-  if (link && dialog) {
+  if (link && dialog && self.htmx) {
     event.preventDefault();
     fetchInto(link);
     return;

@@ -1,7 +1,7 @@
 // Says so when the server cannot be reached, is in trouble, or knows us no longer. What was typed stays where it is.
 
-const AWAY = "Daybook cannot be reached. Nothing you typed is lost: try again in a moment. Nothing is done twice.";
-const BROKEN = "Something went wrong. Look whether it was done before you send it again; unchanged, nothing is done twice.";
+export const AWAY = "Daybook cannot be reached. Nothing you typed is lost: try again in a moment. Nothing is done twice.";
+export const BROKEN = "Something went wrong. Look whether it was done before you send it again; unchanged, nothing is done twice.";
 const FORBIDDEN = "Your role does not permit this, or the form has expired. Reload the page.";
 const GONE = "This is not there, or no longer. Reload the page.";
 const SIGNED_OUT = "You were logged out. Nothing you typed is lost: log in again in another tab, then go on here.";
@@ -9,7 +9,7 @@ const WORDS = { 401: SIGNED_OUT, 403: FORBIDDEN, 404: GONE, 503: AWAY };
 
 const note = document.getElementById("trouble");
 
-function say(words) {
+export function say(words) {
   if (!note) return;
   note.querySelector("p").textContent = words;
   note.querySelector("a").hidden = words !== SIGNED_OUT;
@@ -41,10 +41,15 @@ document.addEventListener("htmx:afterRequest", (event) => {
 });
 
 // Logging in again makes a new token, and a form that was open before has the old one.
-document.addEventListener("htmx:configRequest", (event) => {
+export function freshToken() {
   const token = document.cookie.split("; ").find((cookie) => /^(__Host-)?csrftoken=/.test(cookie));
+  return token?.split("=")[1];
+}
+
+document.addEventListener("htmx:configRequest", (event) => {
+  const token = freshToken();
   const { parameters } = event.detail;
-  if (token && parameters.has("csrfmiddlewaretoken")) parameters.set("csrfmiddlewaretoken", token.split("=")[1]);
+  if (token && parameters.has("csrfmiddlewaretoken")) parameters.set("csrfmiddlewaretoken", token);
 });
 
 // The dialog's content is replaced and emptied: the note must not go with it.
