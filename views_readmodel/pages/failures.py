@@ -1,4 +1,4 @@
-"""The pages for when there is no page: not understood, not permitted, not found, too often, broken, away.
+"""The pages for when there is no page: not understood, not permitted, not found or allowed, too often, broken, away.
 
 Invariant: they ask no database and need no script, for that may be what is broken; each says what to do next.
 Programs that came by the API get their problem+json from there. Django calls these by the names in `config.urls`.
@@ -6,6 +6,7 @@ Programs that came by the API get their problem+json from there. Django calls th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
@@ -30,6 +31,13 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001 - Django gives it by name
     """404: there is nothing at this address, or no longer."""
     return _failure(request, 404)
+
+
+def not_allowed(request: HttpRequest, *, methods: Sequence[str]) -> HttpResponse:
+    """405: nothing is shown at this address, or nothing is sent to it."""
+    response = _failure(request, 405)
+    response.headers["Allow"] = ", ".join(methods)
+    return response
 
 
 @requires_csrf_token

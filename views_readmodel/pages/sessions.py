@@ -35,6 +35,9 @@ class LogInForm(AuthenticationForm):
         self.fields["username"].label = "Name"
         for field in self.fields.values():
             field.widget.attrs["class"] = "input"
+        if self.data.get("username"):  # shown again, it was refused: the password is what one types anew
+            self.fields["username"].widget.attrs.pop("autofocus", None)
+            self.fields["password"].widget.attrs["autofocus"] = True
 
 
 @sensitive_post_parameters("password")
@@ -60,9 +63,9 @@ def locked_out(request: HttpRequest, *, retry_seconds: int) -> HttpResponse:
     return response
 
 
-@page(SIGNED_IN, methods=["POST"])
+@page(ANYBODY, methods=["POST"])
 def log_out(request: HttpRequest) -> HttpResponse:
-    """The log-out."""
+    """The log-out; whose session has ended is logged out already."""
     logout(request)
     return HttpResponseRedirect(reverse("log-in"), status=303)
 

@@ -20,14 +20,13 @@ from django.db import DatabaseError, InterfaceError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
-from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 from rest_framework.exceptions import ValidationError
 
 from eventstore.failures import is_passing
 from eventstore.rest.cursors import decode_cursor, name_of_list, page_of
 from eventstore.rest.requests import MAX_VERSION
-from views_readmodel.pages.failures import unavailable
+from views_readmodel.pages.failures import not_allowed, unavailable
 
 K = TypeVar("K")
 R = TypeVar("R")
@@ -48,11 +47,12 @@ def page(permission: str, *, methods: Sequence[str] = ("GET", "HEAD")) -> Callab
     """Marks and guards a view: who is not signed in is asked to, who may not is told so, and nothing is cached."""
 
     def decorate(view: View) -> View:
-        @require_http_methods(list(methods))
         @wraps(view)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if request.method not in methods:
+                return not_allowed(request, methods=methods)
             try:
-                response = _guard(request, str(permission)) or view(request, *args, **kwargs)
+                response = _guard(request, str(permission), methods) or view(request, *args, **kwargs)
             except (DatabaseError, InterfaceError) as error:
                 if not is_passing(error):
                     raise
@@ -66,20 +66,25 @@ def page(permission: str, *, methods: Sequence[str] = ("GET", "HEAD")) -> Callab
     return decorate
 
 
-def _guard(request: HttpRequest, permission: str) -> HttpResponseBase | None:
+def _guard(request: HttpRequest, permission: str, methods: Sequence[str]) -> HttpResponseBase | None:
     if permission == ANYBODY:
         return None
     if not request.user.is_authenticated:
-        return ask_to_sign_in(request)
+        return ask_to_sign_in(request, comes_back="GET" in methods)
     if permission != SIGNED_IN and not request.user.has_perm(permission):
         raise PermissionDenied
     return None
 
 
-def ask_to_sign_in(request: HttpRequest) -> HttpResponseBase:
-    """To the log-in and back. What htmx asked for is refused instead: the page stays, and with it what was typed."""
+def ask_to_sign_in(request: HttpRequest, *, comes_back: bool) -> HttpResponseBase:
+    """To the log-in, and back if there is a page to come back to.
+
+    What htmx asked for is refused instead: the page stays, and with it what was typed.
+    """
     if request.htmx:  # type: ignore[attr-defined]
         return HttpResponse(status=401)
+    if not comes_back:
+        return HttpResponseRedirect(reverse("log-in"))
     return redirect_to_login(request.get_full_path(), reverse("log-in"))
 
 

@@ -20,6 +20,15 @@ def test_an_unknown_address_and_an_unknown_account_have_a_page(teller: Desk) -> 
         assert response.headers["X-Correlation-ID"] in response.content.decode()
 
 
+def test_what_belongs_to_a_button_is_no_blank_page(teller: Desk) -> None:
+    for address, allowed in (("/log-out", "POST"), ("/theme", "POST")):
+        response = teller.get(address)
+        assert (response.status_code, response.headers["Allow"]) == (405, allowed)
+        assert b"may belong to a button" in response.content
+    response = teller.client.post("/customers")
+    assert (response.status_code, response.headers["Allow"]) == (405, "GET, HEAD")
+
+
 def test_a_database_that_is_away_is_said_to_be_away(teller: Desk) -> None:
     with patch("views_readmodel.queries.transfers", side_effect=OperationalError("connection lost")):
         response = teller.get("/transfers")

@@ -46,7 +46,7 @@ find                                               GET     200  200  200  200  3
 live/changes                                       GET     204  204  204  204  302  302
 log-in                                             GET     303  303  303  303  200  200
 log-in                                             POST    303  303  303  303  200  200
-log-out                                            POST    303  303  303  303  302  302
+log-out                                            POST    303  303  303  303  303  303
 password                                           GET     200  200  200  200  302  302
 password                                           POST    200  200  200  200  302  302
 theme                                              POST    303  303  303  303  303  303
