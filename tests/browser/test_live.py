@@ -13,6 +13,7 @@ import psutil
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Api, Open, Watch
+from tests.browser.signing import log_in, log_out_elsewhere
 from tests.daybook_process import ROOT, Daybook
 
 
@@ -66,6 +67,56 @@ def test_a_transfer_walks_to_its_end_before_one_s_eyes(open_as: Open, teller_api
     expect(page.locator(".step-name")).to_have_text(["Created", "Debited", "Credited"])
     expect(page.locator("#announcer")).to_have_text("COMPLETED")
     assert page.evaluate("window.notReloaded")
+    # Nothing more will change, and nothing more is looked at.
+    expect(page.locator("#live")).to_have_attribute("data-state", "page")
+    expect(page.locator("#live")).to_contain_text("As of")
+
+
+def test_a_page_that_could_not_be_refreshed_is_not_called_live(open_as: Open, teller_api: Api, watch: Watch) -> None:
+    payer, payee = teller_api.account(balance="500.00"), teller_api.account(balance="100.00")
+    watch.expect("500|htmx:")
+    page = open_as("teller", f"/accounts/{payee['account_id']}")
+    mark = page.locator("#live")
+    expect(mark).to_have_attribute("data-state", "live")
+    page.route("**/accounts/*", lambda route: route.fulfill(status=500))
+    teller_api.transfer(payer, payee, "150.00")
+    expect(mark).to_have_attribute("data-state", "behind")
+    expect(mark).to_contain_text("Not up to date since")
+    since = page.locator("#live time").inner_text()
+    with page.expect_response(lambda response: response.status == 500):  # after a while, with a tick of the stream
+        pass
+    expect(mark).to_have_attribute("data-state", "behind")
+    assert page.locator("#live time").inner_text() == since
+    page.unroute("**/accounts/*")
+    expect(page.locator("#balance")).to_have_text("250.00EUR", timeout=30_000)
+    expect(mark).to_have_attribute("data-state", "live")
+
+
+def test_a_tab_asks_no_more_after_a_log_out_in_another_and_goes_on_after_a_log_in(
+    open_as: Open, teller_api: Api, watch: Watch
+) -> None:
+    watch.expect("401|/live/changes")
+    account = teller_api.account(balance="100.00")
+    page = open_as("", f"/log-in?next=/accounts/{account['account_id']}")
+    page.clock.install()
+    log_in(page)
+    mark = page.locator("#live")
+    expect(mark).to_have_attribute("data-state", "live")
+    other = log_out_elsewhere(page)
+    expect(mark).to_have_attribute("data-state", "out")
+    expect(mark.get_by_role("link", name="Log in")).to_be_visible()
+    expect(mark.locator("time")).not_to_be_visible()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.fast_forward(60_000)
+    page.evaluate("fetch('/health/live')")
+    assert [url for url in asked if "/health/" not in url] == []
+    log_in(other)
+    other.goto("/accounts")
+    expect(mark).to_have_attribute("data-state", "live")
+    teller_api.post(f"/accounts/{account['account_id']}/deposits", {"amount": "5.00"})
+    page.bring_to_front()
+    expect(page.locator("#balance")).to_have_text("105.00EUR")
 
 
 def test_the_tabs_of_a_browser_share_one_stream(open_as: Open, teller_api: Api, watch: Watch) -> None:

@@ -5,35 +5,68 @@
 const QUIET_SECONDS = 12; // the server says something every five
 const ERROR_SECONDS = 4; // a stream ends now and then, and begins again within a second or two
 const POLL_SECONDS = 5;
+const RETRY_SECONDS = 4; // until a refresh that failed is tried again, twice as long each time
+const MOST_RETRY_SECONDS = 60;
 const KEPT_SECONDS = 10; // how long changes are kept for a tab that is just being opened
 const PAUSE_MILLISECONDS = 800; // between two refreshes of one element, at least
 const PAUSE_FOR_ALL_MILLISECONDS = 2500; // the same, of one that shows whatever is newest
 const SHARE = 8; // an element spends at most one part in so many of its time being refreshed
 
-const WORDS = { live: "Live, ", polling: "Asking every 5 s, ", away: "Not reachable since " };
+const WORDS = {
+  page: "As of ",
+  live: "Live, ",
+  polling: "Asking every 5 s, ",
+  behind: "Not up to date since ",
+  away: "Not reachable since ",
+  out: "Logged out",
+};
+const KEEPS_UP = "[data-live], [hx-trigger^=every]";
 
 const mark = document.getElementById("live");
 const address = mark?.dataset.stream;
 
-const channel = address && "BroadcastChannel" in self ? new BroadcastChannel("daybook-live") : null;
+const channel = mark && "BroadcastChannel" in self ? new BroadcastChannel("daybook-live") : null;
 let source = null;
+let release = null; // lets another tab lead
 let kept = []; // what the leading tab has passed on lately
+let hasHeard = false;
 let heardAt = Date.now();
 let freshAt = Date.now();
 
 // --- The mark ---------------------------------------------------------------------------------------------------
 
-// Only what keeps itself true is called live; anything else is as of when it was made.
+// Only what keeps itself true is called live; anything else is as of when it was made, or came to its end.
 function show(state) {
-  if (!document.querySelector("[data-live], [hx-trigger^=every]")) return;
-  mark.dataset.state = state;
-  mark.querySelector(".live-word").textContent = WORDS[state];
-  mark.querySelector("time").textContent = new Date(freshAt).toLocaleTimeString("en-GB", { timeZone: mark.dataset.zone });
+  const keepsUp = Boolean(document.querySelector(KEEPS_UP));
+  if (state !== "out" && (isOut() || (!keepsUp && mark.dataset.state === "page"))) return;
+  write(keepsUp || state === "out" ? state : "page");
 }
 
+function write(state) {
+  const time = mark.querySelector("time");
+  mark.dataset.state = state;
+  mark.querySelector(".live-word").textContent = WORDS[state];
+  time.textContent = new Date(freshAt).toLocaleTimeString("en-GB", { timeZone: mark.dataset.zone });
+  time.hidden = state === "out";
+  mark.querySelector(".live-log-in").hidden = state !== "out";
+}
+
+// What could not be refreshed is older than the stream, whatever that says.
 function fresh(state) {
+  if (isBehind()) {
+    show("behind");
+    return;
+  }
   freshAt = Date.now();
   show(state);
+}
+
+function isOut() {
+  return mark.dataset.state === "out";
+}
+
+function isStreamed() {
+  return hasHeard && Date.now() - heardAt < QUIET_SECONDS * 1000;
 }
 
 // --- Refreshing -------------------------------------------------------------------------------------------------
@@ -59,7 +92,7 @@ function wait(element) {
 }
 
 function refresh(element) {
-  if (element.dataset.waits) return;
+  if (element.dataset.waits || isOut()) return;
   const milliseconds = wait(element);
   if (milliseconds > 0 || inUse(element)) {
     element.dataset.waits = "yes";
@@ -81,6 +114,26 @@ function refreshAll(changes) {
 }
 
 const asked = new Map(); // when each element asked for itself, by its id
+
+// By the id of each element that could not be refreshed: how often in a row, and when it is tried again.
+const failed = new Map();
+
+function fail(element) {
+  asked.delete(element.id);
+  if (!element.matches?.("[data-live]")) return;
+  const times = (failed.get(element.id)?.times ?? 0) + 1;
+  const seconds = Math.min(RETRY_SECONDS * 2 ** (times - 1), MOST_RETRY_SECONDS);
+  failed.set(element.id, { times, at: Date.now() + seconds * 1000 });
+}
+
+function isBehind() {
+  for (const id of [...failed.keys()]) if (!document.getElementById(id)?.matches("[data-live]")) failed.delete(id);
+  return failed.size > 0;
+}
+
+function retry() {
+  for (const [id, { at }] of failed) if (at <= Date.now()) refresh(document.getElementById(id));
+}
 
 document.addEventListener("htmx:afterRequest", (event) => {
   const element = event.detail.elt;
@@ -111,16 +164,31 @@ document.addEventListener("htmx:afterSettle", (event) => {
   element.dataset.refreshed = String(Date.now());
   element.dataset.took = String(Date.now() - asked.get(element.id));
   asked.delete(element.id);
-  fresh(mark.dataset.state === "away" ? "polling" : mark.dataset.state);
+  failed.delete(element.id);
+  fresh(isStreamed() ? "live" : "polling");
   const told = element.querySelector("[data-announce]")?.textContent.trim();
   const announcer = document.getElementById("announcer");
   if (told && announcer.textContent !== told) announcer.textContent = told;
 });
 document.addEventListener("htmx:sendError", (event) => {
-  asked.delete(event.detail.elt.id);
+  fail(event.detail.elt);
   show("away");
 });
-document.addEventListener("htmx:responseError", (event) => asked.delete(event.detail.elt.id));
+document.addEventListener("htmx:sendAbort", (event) => fail(event.detail.elt));
+document.addEventListener("htmx:responseError", (event) => {
+  const element = event.detail.elt;
+  if (event.detail.xhr.status === 401 && element.matches?.(KEEPS_UP)) {
+    asked.delete(element.id);
+    leave();
+    return;
+  }
+  fail(element);
+  if (isBehind()) show("behind");
+});
+// What asks every few seconds by itself stops too when nobody is logged in any more.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (isOut() && event.detail.elt.matches?.(KEEPS_UP)) event.preventDefault();
+});
 
 // --- Listening --------------------------------------------------------------------------------------------------
 
@@ -129,9 +197,20 @@ function hear(message) {
     if (source && kept.length) tell({ kind: "changes", changes: together() });
     return;
   }
+  if (message.kind === "out") {
+    leave();
+    return;
+  }
+  if (message.kind === "look") {
+    if (source) look();
+    return;
+  }
+  hasHeard = true;
   heardAt = Date.now();
+  if (isOut()) comeBack();
   fresh("live");
   if (message.kind === "changes") refreshAll(message.changes);
+  retry();
 }
 
 function together() {
@@ -159,17 +238,65 @@ function lead() {
 }
 
 function poll() {
-  if (Date.now() - heardAt < QUIET_SECONDS * 1000) return;
-  if (source?.readyState === EventSource.CLOSED) lead(); // the browser has given up; we have not
-  if (mark.dataset.state !== "away") show("polling");
+  if (isOut() || Date.now() - heardAt < QUIET_SECONDS * 1000) return;
+  if (source?.readyState === EventSource.CLOSED) look(); // the browser has given up; we have not
+  if (!["away", "behind"].includes(mark.dataset.state)) show("polling");
   refreshAll(null);
 }
 
+// Whoever holds the lock leads, until the tab is closed, or nobody is logged in.
+function follow() {
+  if (!channel || !navigator.locks) {
+    lead();
+    return;
+  }
+  navigator.locks.request("daybook-live", () => {
+    if (isOut()) return undefined;
+    lead();
+    return new Promise((resolve) => {
+      release = resolve;
+    });
+  });
+}
+
+// --- Logging out ------------------------------------------------------------------------------------------------
+
+// A stream does not say why it is refused, and lives on for a while after the log-out: asks whether one is logged in.
+async function look() {
+  const asking = new AbortController();
+  try {
+    const { status } = await fetch(address, { cache: "no-store", signal: asking.signal });
+    asking.abort();
+    if (status === 401) leave();
+    else if (source?.readyState === EventSource.CLOSED) lead();
+  } catch {
+    // Not reachable: the next poll looks again.
+  }
+}
+
+// In this tab and all others: nothing more is asked, for nothing would be answered.
+function leave() {
+  if (isOut()) return;
+  show("out");
+  source?.close();
+  source = null;
+  release?.();
+  tell({ kind: "out" });
+}
+
+// Another tab is told something again: somebody has logged in there.
+function comeBack() {
+  write("page");
+  follow();
+  refreshAll(null);
+}
+
+if (channel) {
+  if (address) channel.onmessage = (event) => hear(event.data);
+  else channel.postMessage({ kind: "look" }); // this page is nobody's, so the others may be too
+}
 if (address) {
-  if (channel) channel.onmessage = (event) => hear(event.data);
-  // Whoever holds the lock leads, until the tab is closed.
-  if (channel && navigator.locks) navigator.locks.request("daybook-live", () => (lead(), new Promise(() => {})));
-  else lead();
+  follow();
   tell({ kind: "ask" });
   setInterval(poll, POLL_SECONDS * 1000);
 }
