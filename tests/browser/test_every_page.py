@@ -203,6 +203,10 @@ def test_what_opens_over_a_page_is_accessible_too(theme: str, pages: dict[str, s
     expect(page.locator("#find-results [role=option]").first).to_be_visible()
     keep_picture(page, f"find-box-{theme}-1280")
     found["find"] = _grave_findings(page, theme)
+    page.locator("#find-box").fill("nobody of that name")
+    expect(page.locator("#find").get_by_role("status")).to_contain_text("Nothing found for")
+    keep_picture(page, f"find-box-nothing-{theme}-1280")
+    found["nothing"] = _grave_findings(page, theme)
     page.keyboard.press("Escape")
     page.keyboard.press("?")
     found["keys"] = _grave_findings(page, theme)
@@ -213,6 +217,9 @@ def test_what_opens_over_a_page_is_accessible_too(theme: str, pages: dict[str, s
     page.get_by_label("From", exact=True).press_sequentially("an")
     expect(page.locator("#payers [role=option]").first).to_be_visible()
     found["suggestions"] = _grave_findings(page, theme)
+    page.get_by_label("From", exact=True).fill("nobody of that name")
+    expect(page.locator("#payers-note")).to_contain_text("No open account is found for")
+    found["no suggestions"] = _grave_findings(page, theme)
     assert [line for findings in found.values() for line in findings] == []
 
 

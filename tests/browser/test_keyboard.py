@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Api, Open
+from tests.browser.conftest import Api, Open, Watch
 
 
 def test_find_opens_from_anywhere_and_goes_where_the_arrows_point(open_as: Open, teller_api: Api) -> None:
@@ -88,12 +88,14 @@ def test_shortcuts_are_listed_and_lead_where_they_say(open_as: Open) -> None:
     for keys, path in (
         (("g", "c"), "/customers"),
         (("g", "a"), "/accounts"),
+        (("g", "x"), "/transfers"),
         (("n",), "/transfers/new"),
         (("g", "t"), "/"),
     ):
         for key in keys:
             page.keyboard.press(key)
         expect(page).to_have_url(re.compile(f"{path}$"))
+        page.get_by_role("link", name="Skip to the page").focus()  # out of whatever box the page opens with
 
 
 def test_a_whole_deposit_needs_no_mouse(open_as: Open, teller_api: Api) -> None:
@@ -105,6 +107,42 @@ def test_a_whole_deposit_needs_no_mouse(open_as: Open, teller_api: Api) -> None:
     page.keyboard.type("7.5")
     page.keyboard.press("Enter")
     expect(page.locator("#balance")).to_have_text("7.50EUR")
+
+
+def test_a_new_transfer_begins_with_the_account_that_is_missing(open_as: Open, teller_api: Api) -> None:
+    account = teller_api.account(balance="0.00")
+    page = open_as("teller", "/accounts")
+    page.keyboard.press("n")
+    expect(page.get_by_label("From", exact=True)).to_be_focused()
+    page.goto(f"/transfers/new?from={account['account_id']}")
+    expect(page.get_by_label("To", exact=True)).to_be_focused()
+
+
+def test_accounts_are_taken_with_enter_and_tab_and_a_transfer_logs_nothing(
+    open_as: Open, teller_api: Api, watch: Watch
+) -> None:
+    watch.expected.clear()
+    payer = teller_api.account(balance="500.00", name="Odette Quarles")
+    teller_api.account(balance="1.00", name="Umberto Quince")
+    page = open_as("teller", "/transfers/new")
+    sender, receiver = page.get_by_label("From", exact=True), page.get_by_label("To", exact=True)
+    sender.press_sequentially("Odette Quarles", delay=20)
+    page.keyboard.press("Enter")  # before anything is found
+    expect(sender).to_have_value(payer["number"])
+    expect(page.locator("#payers-chosen")).to_contain_text("Odette Quarles")
+    expect(page.locator("#payers")).not_to_be_visible()
+    receiver.press_sequentially("Umberto", delay=20)
+    expect(page.locator("#payees [role=option]").first).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Tab")
+    expect(page.locator("#payees-chosen")).to_contain_text("Umberto Quince")
+    expect(page.get_by_label("Amount")).to_be_focused()
+    page.keyboard.type("1.50")
+    receiver.focus()
+    page.keyboard.press("End")
+    page.keyboard.type(" ")  # what is being looked for is of no use any more
+    page.get_by_role("button", name="Review").click()
+    expect(page.get_by_role("heading", name="Is this right?")).to_be_visible()
 
 
 def test_the_first_thing_that_the_tab_key_reaches_leads_past_the_navigation(open_as: Open) -> None:

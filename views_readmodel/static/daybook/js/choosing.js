@@ -18,9 +18,27 @@ function select(box, option) {
 
 function show(box, is) {
   const { list, all } = options(box);
-  if (list?.matches(".listbox")) list.hidden = !is || !list.childElementCount;
+  if (list) list.hidden = !is || !all.length;
   box.setAttribute("aria-expanded", String(is && all.length > 0));
   if (!is) select(box, null);
+}
+
+// Whether what was found is for something else than what stands in the box by now.
+const behind = new WeakSet();
+// Boxes in which Enter was pressed before anything could be found for what stands in them.
+const entered = new WeakSet();
+// What was chosen in each box: as long as it stands there, nothing is looked for.
+const chosen = new WeakMap();
+
+function isChosen(box) {
+  return Boolean(box.value) && chosen.get(box) === box.value;
+}
+
+// What Enter takes: what is highlighted, or else the one thing that was found.
+function taken(box, all, at) {
+  if (at >= 0) return all[at];
+  const isOnly = all.length === 1 && box.value && box.getAttribute("aria-expanded") === "true" && !behind.has(box);
+  return isOnly ? all[0] : null;
 }
 
 function choose(box, option) {
@@ -30,6 +48,8 @@ function choose(box, option) {
   }
   const field = box.closest("[data-account-field]");
   box.value = option.dataset.value;
+  chosen.set(box, box.value);
+  behind.delete(box);
   box.removeAttribute("aria-invalid");
   field.querySelector(".error")?.remove();
   field.querySelector(".chosen").replaceChildren(option.querySelector("template").content.cloneNode(true));
@@ -65,11 +85,13 @@ document.addEventListener("keydown", (event) => {
     const step = event.key === "ArrowDown" ? 1 : -1;
     select(box, all[at < 0 && step < 0 ? all.length - 1 : (at + step + all.length) % all.length]);
   } else if (event.key === "Enter") {
-    const chosen = at >= 0 ? all[at] : box.closest("dialog") && all.length === 1 ? all[0] : null;
-    if (chosen) {
-      event.preventDefault();
-      choose(box, chosen);
-    }
+    const option = taken(box, all, at);
+    if (option) choose(box, option);
+    else if (behind.has(box) && box.closest("[data-account-field]")) entered.add(box);
+    else return;
+    event.preventDefault();
+  } else if (event.key === "Tab" && at >= 0 && !all[at].href) {
+    choose(box, all[at]); // and the focus goes on
   } else if (event.key === "Escape" && box.getAttribute("aria-expanded") === "true" && !box.closest("dialog")) {
     event.preventDefault();
     show(box, false);
@@ -96,8 +118,30 @@ document.addEventListener("focusout", (event) => {
 });
 
 document.addEventListener("input", (event) => {
+  if (event.target.matches("[role=combobox]")) {
+    behind.add(event.target);
+    entered.delete(event.target);
+  }
   const field = event.target.closest?.("[data-account-field]");
   if (field) field.querySelector(".chosen").replaceChildren();
+});
+
+// A form that is being sent leads to another page: whatever is asked for now would be cut off.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const box = event.detail.elt;
+  if (!box.matches?.("[role=combobox]")) return;
+  if (box.form?.dataset.sent === "yes" || isChosen(box)) event.preventDefault();
+});
+
+document.addEventListener("htmx:afterRequest", (event) => {
+  const box = event.detail.elt;
+  if (!box.matches?.("[role=combobox]")) return;
+  const asked = event.detail.requestConfig.parameters[box.name];
+  if (!event.detail.successful || asked === box.value) behind.delete(box);
+  if (behind.has(box) || !entered.delete(box)) return;
+  const { all } = options(box);
+  const only = taken(box, all, -1);
+  if (only) choose(box, only);
 });
 
 document.addEventListener("htmx:configRequest", (event) => {
@@ -108,5 +152,5 @@ document.addEventListener("htmx:configRequest", (event) => {
 document.addEventListener("htmx:afterSwap", (event) => {
   const box = document.querySelector(`[role=combobox][aria-controls="${event.target.id}"]`);
   if (!box) return;
-  show(box, document.activeElement === box);
+  show(box, document.activeElement === box && !isChosen(box));
 });

@@ -3,7 +3,7 @@
 
 import { open } from "./dialogs.js";
 
-const PLACES = { t: "/", c: "/customers", a: "/accounts" };
+const PLACES = { t: "/", c: "/customers", a: "/accounts", x: "/transfers" };
 const OFF = "single-keys-off";
 let going = 0;
 
