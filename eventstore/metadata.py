@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -18,3 +19,8 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True):
     def caused_by(self, *, event_id: UUID, actor: str) -> Metadata:
         """The metadata of what `actor` does because of the event `event_id`, in the same story."""
         return Metadata(actor=actor, correlation_id=self.correlation_id, causation_id=event_id, origin=self.origin)
+
+
+def actor_of(user: Any) -> str:
+    """How events and the record name a user: by the user model's own `actor`, such as "staff:alice"."""
+    return getattr(user, "actor", None) or f"user:{user.get_username()}"

@@ -32,8 +32,9 @@ from config.staff.members import ADMIN_ROLES, end_access
 from config.staff.models import StaffMember
 from eventstore import operations
 from eventstore.admin import showing
-from eventstore.admin.confirming import actor_of, reason_form
+from eventstore.admin.confirming import reason_form
 from eventstore.admin.locked import ChosenRows, LockedAdmin
+from eventstore.metadata import actor_of
 
 MEMBERS_SHOWN: Final = 200
 

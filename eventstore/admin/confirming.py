@@ -5,7 +5,7 @@ Invariant: nothing happens on a GET, nor without a reason; who it was is the sig
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from django import forms
 from django.http import HttpRequest
@@ -38,8 +38,3 @@ class ReasonForm(forms.Form):
 def reason_form(request: HttpRequest) -> ReasonForm:
     """The form, bound once the operator has confirmed."""
     return ReasonForm(request.POST) if request.method == "POST" and CONFIRMED in request.POST else ReasonForm()
-
-
-def actor_of(user: Any) -> str:
-    """How events name the user: the user model's own `actor`, such as "staff:alice"."""
-    return getattr(user, "actor", None) or f"user:{user.get_username()}"

@@ -17,8 +17,9 @@ from django.utils.safestring import SafeString
 
 from eventstore import inspection, operations
 from eventstore.admin import showing
-from eventstore.admin.confirming import ReasonForm, actor_of, reason_form
+from eventstore.admin.confirming import ReasonForm, reason_form
 from eventstore.admin.records import FieldSearch, RecordAdmin
+from eventstore.metadata import actor_of
 from eventstore.models import LogEntry, ParkedEvent, ParkedKey
 from eventstore.refusals import Refusal
 from eventstore.registry import UnknownEventType

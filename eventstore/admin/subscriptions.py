@@ -16,8 +16,9 @@ from django.utils.safestring import SafeString
 
 from eventstore import inspection, operations
 from eventstore.admin import showing
-from eventstore.admin.confirming import actor_of, reason_form
+from eventstore.admin.confirming import reason_form
 from eventstore.admin.locked import LockedAdmin
+from eventstore.metadata import actor_of
 from eventstore.models import Checkpoint, OutboxEntry
 from eventstore.store import EventStore
 

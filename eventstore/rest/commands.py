@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -13,7 +13,7 @@ from rest_framework.request import Request
 
 from eventstore.context import CommandContext
 from eventstore.idempotency import Claim, fingerprint_of
-from eventstore.metadata import Metadata
+from eventstore.metadata import Metadata, actor_of
 from eventstore.rest.correlation import correlation_id_of, parse_uuid
 from eventstore.rest.problems import IdempotencyKeyRequired
 
@@ -37,11 +37,6 @@ def command_context(request: Request) -> CommandContext:
         ),
         claim=_claim(request) if request.method == "POST" else None,
     )
-
-
-def actor_of(user: Any) -> str:
-    """How events name the user: the user model's own `actor`, such as "staff:alice"."""
-    return getattr(user, "actor", None) or f"user:{user.get_username()}"
 
 
 def _claim(request: Request) -> Claim:

@@ -20,9 +20,8 @@ from eventstore.appending import StreamBusy, StreamConflict
 from eventstore.context import CommandContext
 from eventstore.idempotency import Claim, IdempotencyInProgress, IdempotencyKeyReused, fingerprint_of
 from eventstore.ids import new_id
-from eventstore.metadata import Metadata
+from eventstore.metadata import Metadata, actor_of
 from eventstore.refusals import InvalidValue, Refusal
-from eventstore.rest.commands import actor_of
 from eventstore.rest.correlation import correlation_id_of, parse_uuid
 from eventstore.rest.freshness import NotYetVisible
 from eventstore.store import Answered, StreamNotFound
