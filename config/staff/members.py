@@ -38,6 +38,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """A new API key; the only moment at which it can be read."""
 
     key: str
+    role: Role
     expires_at: datetime
 
 
@@ -53,20 +54,25 @@ def create_person(*, name: str, role: Role, password: str, check_password: bool 
     return _save(member, role)
 
 
-def create_api_key(*, name: str, role: Role, replace: bool = False) -> ApiKey:
-    """Makes a program, or finds it, and gives it its one key, valid for `API_KEY_TTL`.
+def create_api_key(*, name: str, role: Role | None = None, replace: bool = False) -> ApiKey:
+    """Makes a program, or finds it, and gives it its one key, valid for `API_KEY_TTL`. A new one needs a role.
 
     Raises `MemberRefused`, also when the program has a key that is still good, unless that is to be replaced.
     """
     with transaction.atomic():
         known = _member(name)
-        member = _new_program(name, role) if known is None else _known_program(known, role)
+        if known is not None:
+            member, role = known, _role_of_program(known, role)
+        elif role is not None:
+            member = _new_program(name, role)
+        else:
+            raise MemberRefused(f"There is no program named {name} yet: say with --role what it may do.")
         if replace:
             _keys(member).delete()
         elif _keys(member).filter(expiry__gt=timezone.now()).exists():
             raise MemberRefused(f"{name} has a key already: add --replace to revoke it and make a new one.")
         token, key = AuthToken.objects.create(member, expiry=settings.API_KEY_TTL)
-    return ApiKey(key=key, expires_at=token.expiry)
+    return ApiKey(key=key, role=role, expires_at=token.expiry)
 
 
 def revoke_api_keys(*, name: str) -> int:
@@ -118,15 +124,19 @@ def _new_program(name: str, role: Role) -> StaffMember:
     return _save(member, role)
 
 
-def _known_program(member: StaffMember, role: Role) -> StaffMember:
+def _role_of_program(member: StaffMember, role: Role | None) -> Role:
+    """What a known program may do, which is `role` where that is given. Raises `MemberRefused`."""
     if not member.is_service:
         raise MemberRefused(f"{member.username} is a person; give the program a name of its own.")
     if not member.is_active:
         raise MemberRefused(f"{member.username} was deactivated.")
     roles = sorted(member.groups.values_list("name", flat=True))
-    if roles != [role.value]:
-        raise MemberRefused(f"{member.username} has the role {' and '.join(roles) or 'none'}, not {role.value}.")
-    return member
+    if role is None and len(roles) == 1:
+        return Role(roles[0])
+    if role is None or roles != [role.value]:
+        wanted = "one role" if role is None else role.value
+        raise MemberRefused(f"{member.username} has the role {' and '.join(roles) or 'none'}, not {wanted}.")
+    return role
 
 
 def _save(member: StaffMember, role: Role) -> StaffMember:

@@ -185,6 +185,19 @@ def test_the_command_gives_a_program_no_second_key_unless_it_replaces_the_first(
     assert _status_with(anybody, third) == 200
 
 
+def test_the_command_replaces_a_key_without_being_told_the_role_again(anybody: APIClient) -> None:
+    name = f"billing-{new_id()}"
+    with pytest.raises(CommandError, match=f"There is no program named {name} yet: say with --role what it may do"):
+        _create_key(name, role=None, replace=True)
+    first, _ = _create_key(name, role="supervisor")
+    second, told = _create_key(name, role=None, replace=True)
+    assert told.startswith(f"{name} may sign in as supervisor until ")
+    assert (_status_with(anybody, first), _status_with(anybody, second)) == (401, 200)
+    with pytest.raises(CommandError, match=f"{name} has the role supervisor, not service"):
+        _create_key(name, role="service", replace=True)
+    assert _status_with(anybody, second) == 200
+
+
 def test_the_command_revokes_the_key_of_a_program(anybody: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     name, person = f"payroll-{new_id()}", f"gina-{new_id()}"
     key, _ = _create_key(name)
@@ -195,7 +208,7 @@ def test_the_command_revokes_the_key_of_a_program(anybody: APIClient, monkeypatc
     for other, said in ((person, "is a person"), (f"nobody-{new_id()}", "There is no program")):
         with pytest.raises(CommandError, match=said):
             _create_key(other, role=None, revoke=True)
-    with pytest.raises(CommandError, match="--role"):
+    with pytest.raises(CommandError, match=f"{name} has a key already: add --replace"):
         _create_key(name, role=None)
 
 
