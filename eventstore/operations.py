@@ -14,18 +14,20 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
-from django.db import OperationalError, connections, transaction
+from django.db import DatabaseError, OperationalError, connections, transaction
 from django.db.backends.utils import CursorWrapper
 
 from eventstore.buckets import split_evenly
 from eventstore.conf import store_settings
-from eventstore.failures import is_lock_timeout
+from eventstore.failures import is_lock_timeout, is_passing
 from eventstore.store import EventStore
 from eventstore.subscriptions import parking
 from eventstore.subscriptions.registry import Projection, Subscription
 from eventstore.wakeup import wake_on_commit
 
 MAX_REASON_LENGTH: Final = 500
+OS_USER: Final = "os_user"
+"""In a record's detail: the user of the operating system, where somebody else was named as who did it."""
 
 # Waits no longer than this for a worker that is in the middle of a batch.
 _BOUND_WAIT = "SELECT set_config('lock_timeout', %s, true)"
@@ -110,6 +112,10 @@ class ReasonMissing(ValueError):
     """Say why, in a few words."""
 
 
+class DiscardFailed(Exception):
+    """What is parked could not be given up, and nothing was changed."""
+
+
 class _Range(NamedTuple):
     """One range of a subscription's buckets."""
 
@@ -134,7 +140,7 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
     left: int  # for which there was no time
 
 
-def pause(subscription_id: str, *, actor: str, reason: str, using: str = "default") -> int:
+def pause(subscription_id: str, *, actor: str, reason: str, os_user: str = "", using: str = "default") -> int:
     """Stops every checkpoint of the subscription until it is resumed; answers with how many it stopped.
 
     Raises `NoSuchSubscription`, `NothingToDo`, `SubscriptionBusy`, `ReasonMissing`.
@@ -143,11 +149,11 @@ def pause(subscription_id: str, *, actor: str, reason: str, using: str = "defaul
     with _operating(using) as cursor:
         ids = _lock_checkpoints(cursor, subscription_id, status="running")
         cursor.execute(_PAUSE, [actor, why, ids])
-        _record(cursor, actor, "pause", subscription_id, {"reason": why, "checkpoints": len(ids)})
+        _record(cursor, actor, "pause", subscription_id, {"reason": why, "checkpoints": len(ids)}, os_user=os_user)
     return len(ids)
 
 
-def resume(subscription_id: str, *, actor: str, reason: str, using: str = "default") -> int:
+def resume(subscription_id: str, *, actor: str, reason: str, os_user: str = "", using: str = "default") -> int:
     """Lets the subscription's paused checkpoints go on where they stood; answers with how many.
 
     Raises `NoSuchSubscription`, `NothingToDo`, `SubscriptionBusy`, `ReasonMissing`.
@@ -156,12 +162,14 @@ def resume(subscription_id: str, *, actor: str, reason: str, using: str = "defau
     with _operating(using) as cursor:
         ids = _lock_checkpoints(cursor, subscription_id, status="paused")
         cursor.execute(_RESUME, [ids])
-        _record(cursor, actor, "resume", subscription_id, {"reason": why, "checkpoints": len(ids)})
+        _record(cursor, actor, "resume", subscription_id, {"reason": why, "checkpoints": len(ids)}, os_user=os_user)
         wake_on_commit(using)
     return len(ids)
 
 
-def split(subscription_id: str, *, into: int, actor: str, reason: str, using: str = "default") -> int:
+def split(
+    subscription_id: str, *, into: int, actor: str, reason: str, os_user: str = "", using: str = "default"
+) -> int:
     """Has the subscription handled in so many ranges of buckets from now on; answers with how many there were.
 
     More ranges let more workers advance it, fewer mean larger batches. Only where all stand at one position: an event
@@ -173,7 +181,7 @@ def split(subscription_id: str, *, into: int, actor: str, reason: str, using: st
     with _operating(using) as cursor:
         found = _lock_ranges(cursor, subscription_id)
         if [(part.bucket_low, part.bucket_high) for part in found] == wanted:
-            raise NothingToDo(f"{subscription_id} is handled in {into} ranges already")
+            raise NothingToDo(f"nothing to split: {subscription_id} is handled in {_ranges(into)} already")
         position = _common_position(cursor, found)
         first = found[0]
         careful_until = max((part.careful_until or 0 for part in found), default=0) or None
@@ -182,13 +190,19 @@ def split(subscription_id: str, *, into: int, actor: str, reason: str, using: st
             state = [first.projection_version, first.status, first.paused_by, first.paused_reason, careful_until]
             cursor.execute(_INSERT_RANGE, [subscription_id, first.follows, low, high, position, *state])
         detail = {"reason": why, "from": len(found), "into": into, "position": position}
-        _record(cursor, actor, "split", subscription_id, detail)
+        _record(cursor, actor, "split", subscription_id, detail, os_user=os_user)
         wake_on_commit(using)
     return len(found)
 
 
 def retry(
-    parked_key_id: int, *, actor: str, reason: str, store: EventStore, budget_seconds: float | None = None
+    parked_key_id: int,
+    *,
+    actor: str,
+    reason: str,
+    os_user: str = "",
+    store: EventStore,
+    budget_seconds: float | None = None,
 ) -> parking.Retry:
     """Handles what is behind the key now, in the log's order, until something fails or the time is up.
 
@@ -199,15 +213,21 @@ def retry(
     subscription_id, key = _find_key(parked_key_id, using=store.using)
     subscription = store.subscriptions.get(subscription_id)
     if subscription is None:
-        raise NoSuchSubscription(subscription_id)
+        raise NoSuchSubscription(f"this program has no subscription {subscription_id!r}")
     _require_current(subscription, using=store.using)
     with _operating(store.using) as cursor:
-        _record(cursor, actor, "retry", subscription_id, {"key": str(key), "reason": why})
+        _record(cursor, actor, "retry", subscription_id, {"key": str(key), "reason": why}, os_user=os_user)
     return parking.retry(parked_key_id, subscription, store=store, budget_seconds=budget_seconds)
 
 
 def retry_many(
-    parked_key_ids: Sequence[int], *, actor: str, reason: str, store: EventStore, budget_seconds: float
+    parked_key_ids: Sequence[int],
+    *,
+    actor: str,
+    reason: str,
+    os_user: str = "",
+    store: EventStore,
+    budget_seconds: float,
 ) -> Retried:
     """Retries one key after the other until the time is up; what it has no time for stays as it is."""
     deadline = time.monotonic() + budget_seconds
@@ -218,9 +238,13 @@ def retry_many(
             return Retried(freed=freed, still_parked=still_parked, busy=busy, left=left_over)
         try:
             left = deadline - time.monotonic()
-            outcome = retry(parked_key_id, actor=actor, reason=reason, store=store, budget_seconds=left)
+            outcome = retry(
+                parked_key_id, actor=actor, reason=reason, os_user=os_user, store=store, budget_seconds=left
+            )
         except parking.NotParked:  # a worker was faster
             outcome = parking.Retry.BUSY
+        except NoSuchSubscription:  # of another program, which alone can handle it
+            outcome = parking.Retry.STILL_PARKED
         freed += outcome is parking.Retry.FREED
         still_parked += outcome is parking.Retry.STILL_PARKED
         busy += outcome is parking.Retry.BUSY
@@ -228,23 +252,50 @@ def retry_many(
     return Retried(freed=freed, still_parked=still_parked, busy=busy, left=begun)
 
 
-def discard(parked_key_id: int, *, actor: str, reason: str, store: EventStore) -> int:
+def discard(parked_key_id: int, *, actor: str, reason: str, os_user: str = "", store: EventStore) -> int:
     """Gives up the first event behind the key and ends its story soundly; answers with its position.
 
-    Raises `NoSuchSubscription`, `ReasonMissing`, `parking.NotParked` and `parking.NotDiscardable`.
+    Raises `NoSuchSubscription`, `ReasonMissing`, `parking.NotParked`, `parking.NotDiscardable`, and `DiscardFailed`
+    when the event cannot be read, its ending is refused or others were faster. Then nothing has changed.
     """
     why = clean_reason(reason)
     subscription_id, _ = _find_key(parked_key_id, using=store.using)
     subscription = store.subscriptions.get(subscription_id)
     if subscription is None:
-        raise NoSuchSubscription(subscription_id)
-    return parking.discard(parked_key_id, subscription, actor=actor, reason=why, store=store)
+        raise NoSuchSubscription(f"this program has no subscription {subscription_id!r}")
+    try:
+        return parking.discard(parked_key_id, subscription, actor=actor, reason=why, os_user=os_user, store=store)
+    except (parking.NotParked, parking.NotDiscardable):
+        raise
+    except Exception as error:
+        # Whatever reading the event, its ending or the stream's decider raise is what stands in the way. A refusal
+        # of the database's own, that others cannot mend by waiting, is a mistake of the program.
+        if isinstance(error, DatabaseError) and not is_passing(error):
+            raise
+        raise DiscardFailed(parking.describe(error)) from error
 
 
-def record_unsealing(*, actor: str, action: str, what: str, using: str = "default") -> None:
-    """Records that somebody is about to be shown personal fields, and whose."""
+def record_unsealing(
+    *,
+    actor: str,
+    action: str,
+    what: str,
+    key: UUID | None = None,
+    reason: str = "",
+    os_user: str = "",
+    using: str = "default",
+) -> None:
+    """Records that somebody is about to be shown personal fields, and whose; `key` is the id in `what`, if any.
+
+    Raises `ReasonMissing` for a reason that cannot be recorded; none need be given.
+    """
+    detail = {"action": action, "what": what}
+    if key is not None:
+        detail["key"] = str(key)
+    if reason:
+        detail["reason"] = clean_reason(reason)
     with _operating(using) as cursor:
-        _record(cursor, actor, "unseal", "", {"action": action, "what": what})
+        _record(cursor, actor, "unseal", "", detail, os_user=os_user)
 
 
 def record(*, actor: str, action: str, detail: Mapping[str, Any], using: str = "default") -> None:
@@ -331,5 +382,18 @@ def _find_key(parked_key_id: int, *, using: str) -> tuple[str, UUID]:
     return found[0], found[1]
 
 
-def _record(cursor: CursorWrapper, actor: str, action: str, subscription_id: str, detail: Mapping[str, Any]) -> None:
-    cursor.execute(_RECORD, [actor, action, subscription_id, json.dumps(detail)])
+def _record(
+    cursor: CursorWrapper,
+    actor: str,
+    action: str,
+    subscription_id: str,
+    detail: Mapping[str, Any],
+    *,
+    os_user: str = "",
+) -> None:
+    beside = {OS_USER: os_user} if os_user else {}
+    cursor.execute(_RECORD, [actor, action, subscription_id, json.dumps({**detail, **beside})])
+
+
+def _ranges(count: int) -> str:
+    return "1 range" if count == 1 else f"{count} ranges"

@@ -175,7 +175,11 @@ _SET_ERROR = "UPDATE eventstore_parked_key SET error = %s WHERE id = %s"
 # What an operator did.
 _RECORD_OPERATION = """
 INSERT INTO eventstore_operation (actor, action, subscription, detail)
-VALUES (%s, %s, %s, jsonb_build_object('key', %s::text, 'position', %s::bigint, 'reason', %s::text))
+VALUES (
+    %s, %s, %s,
+    jsonb_build_object('key', %s::text, 'position', %s::bigint, 'reason', %s::text)
+        || jsonb_strip_nulls(jsonb_build_object('os_user', NULLIF(%s::text, '')))
+)
 """
 
 
@@ -340,7 +344,9 @@ def _retry(
             return Retry.GOES_ON
 
 
-def discard(parked_key_id: int, subscription: Subscription, *, actor: str, reason: str, store: EventStore) -> int:
+def discard(
+    parked_key_id: int, subscription: Subscription, *, actor: str, reason: str, os_user: str = "", store: EventStore
+) -> int:
     """Gives up the first event behind the key and ends its story; answers with its position. Recorded for audit.
 
     Raises `NotDiscardable` when the subscription names no way to end the story soundly, `NotParked` when the key is
@@ -354,10 +360,10 @@ def discard(parked_key_id: int, subscription: Subscription, *, actor: str, reaso
         (recorded,) = decode_rows([read_one(cursor, position)], registry=store.registry, using=store.using)
         ending = subscription.discards.get(type(recorded.data)) if isinstance(subscription, Reactor) else None
         if ending is None or not isinstance(subscription, Reactor):
-            raise NotDiscardable(f"{subscription.id} has no ending for {recorded.name}")
+            raise NotDiscardable(f"no sound end is known for {recorded.name} in {subscription.id}")
         Unit(store).execute_many(executions_of(subscription, recorded, ending(recorded), actor=actor))
         _remove(cursor, subscription, parked_key_id, [position])
-        cursor.execute(_RECORD_OPERATION, [actor, "discard", subscription.id, str(key), position, reason])
+        cursor.execute(_RECORD_OPERATION, [actor, "discard", subscription.id, str(key), position, reason, os_user])
         return position
 
 

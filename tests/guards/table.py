@@ -453,7 +453,8 @@ GUARDS: Final = (
     Guard(
         "and discarding is recorded",
         "eventstore/subscriptions/parking.py",
-        '        cursor.execute(_RECORD_OPERATION, [actor, "discard", subscription.id, str(key), position, reason])\n',
+        '        cursor.execute(_RECORD_OPERATION, [actor, "discard", subscription.id, str(key), position, reason,'
+        " os_user])\n",
         "",
         (f"{STORE}parking.py::test_a_discarded_event_ends_its_story_by_a_command_and_is_recorded",),
     ),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
 import psycopg
 import pytest
 from django.core.management import call_command
@@ -20,6 +21,7 @@ from django.core.management.base import CommandError
 from msgspec.structs import replace
 
 from config.processes import wait_until
+from config.staff.models import StaffMember
 from eventstore import inspection, operations
 from eventstore.appending import lock_key
 from eventstore.buckets import bucket_of
@@ -28,7 +30,9 @@ from eventstore.management.commands import dispatch
 from eventstore.management.operating import duration
 from eventstore.registry import EventRegistry
 from eventstore.sealing import ERASED, erase
+from eventstore.seals import sealer
 from eventstore.store import EventStore
+from eventstore.subscriptions import parking
 from eventstore.subscriptions.registry import SubscriptionRegistry
 from tests.conftest import Database
 from tests.integration.shops import POISON, Shop, note, notes, parked, rows, value, watching
@@ -67,6 +71,28 @@ def choking() -> tuple[Shop, set[str]]:
         note(recorded)
 
     return Shop(watching(note_or_choke)), skus
+
+
+def olga_works_here() -> None:
+    """Makes the member who is named with --as."""
+    StaffMember.objects.update_or_create(username="olga", defaults={"is_active": True})
+
+
+class Terminal(StringIO):
+    """Where a person looks."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+
+def shown(shop: Shop, monkeypatch: pytest.MonkeyPatch, columns: int, *arguments: str) -> str:
+    """What a terminal of so many columns is given."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "dumb")
+    terminal = Terminal()
+    call_command(*arguments, store=shop.store, stdout=terminal)
+    return terminal.getvalue()
 
 
 def an_order_that_cannot_be_picked() -> tuple[Shop, UUID]:
@@ -160,7 +186,7 @@ class TestDispatch:
         finally:
             process.kill()
         assert process.returncode == 0, err
-        assert out.splitlines() == ["Dispatching; Ctrl-C stops.", "Stopped after 1 events; the log is at position 1."]
+        assert out.splitlines() == ["Dispatching; Ctrl-C stops.", "Stopped after 1 event; the log is at position 1."]
 
     def test_it_survives_a_database_that_throws_it_out(
         self, shop_database: Database, superuser: psycopg.Connection
@@ -185,8 +211,8 @@ class TestDispatch:
         assert process.returncode == 0, err
 
 
-def _start(database: Database, *arguments: str) -> subprocess.Popen[str]:
-    environment = {**database.environment, "PGAPPNAME": "dispatcher", "LOG_LEVEL": "ERROR"}
+def _start(database: Database, *arguments: str, log_level: str = "ERROR") -> subprocess.Popen[str]:
+    environment = {**database.environment, "PGAPPNAME": "dispatcher", "LOG_LEVEL": log_level}
     return subprocess.Popen(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
@@ -268,10 +294,19 @@ class TestEvents:
         shop = Shop()
         cart_id = shop.open()
         shop.tell(cart_id, facts.NameRecipient(name="Alice Archer"))
-        told = run(shop, "events", "show", str(cart_id), "--unseal", "--as", "olga")
+        olga_works_here()
+        told = run(shop, "events", "show", f"cart/{cart_id}", "--unseal", "--as", "olga", "--reason", "a court order")
         assert "name=Alice Archer street=null" in told
-        statement = "SELECT actor, action, detail ->> 'what' FROM eventstore_operation"
-        assert rows(statement) == [("staff:olga", "unseal", str(cart_id))]
+        statement = "SELECT actor, action, detail FROM eventstore_operation"
+        ((actor, action, detail),) = rows(statement)
+        assert (actor, action) == ("staff:olga", "unseal")
+        assert json.loads(detail) == {
+            "action": "show",
+            "what": f"cart/{cart_id}",
+            "key": str(cart_id),
+            "reason": "a court order",
+            "os_user": getpass.getuser(),
+        }
         erase(cart_id)
         assert f"name={ERASED}" in run(shop, "events", "show", str(cart_id), "--unseal")
 
@@ -299,6 +334,9 @@ class TestEvents:
             ("show", f"warehouse/{nowhere}"): f"There is no stream warehouse/{nowhere}.",
             ("trace", nowhere): f"There is no story {nowhere}.",
             ("show", nowhere, "--follow"): "Only the tail of the log can be followed.",
+            ("show", nowhere, "--reason", "x"): "--reason goes with --unseal, which alone is recorded.",
+            ("show", nowhere, "--as", "olga"): "--as goes with --unseal, which alone is recorded.",
+            ("tail", "--unseal", "--as", "nobody"): "--as 'nobody': there is no active member of the staff of that",
         }.items():
             _assert_refused(Shop(), "events", *arguments, line=line)
 
@@ -360,6 +398,7 @@ class TestSubscriptions:
         shop.add(shop.open(), "a")
         shop.drain()
         assert notes() == []
+        olga_works_here()
         assert "goes on" in run(shop, "subscriptions", "resume", "watcher", "--as", "olga")
         shop.drain()
         assert notes() == ["a"]
@@ -367,6 +406,19 @@ class TestSubscriptions:
             (ME, "pause", "watcher", "a look"),
             ("staff:olga", "resume", "watcher", "by hand"),
         ]
+        assert rows("SELECT detail ->> 'os_user' FROM eventstore_operation ORDER BY id") == [(None,), (ME[3:],)]
+
+    def test_who_is_named_must_be_one_who_works_here(self) -> None:
+        shop = Shop(watching(note))
+        shop.drain()
+        olga_works_here()
+        StaffMember.objects.filter(username="olga").update(is_active=False)
+        for name in ("olga", "OLGA", "nobody", ""):
+            line = f"--as {name!r}: there is no active member of the staff of that name."
+            arguments = ("subscriptions", "pause", "watcher", "--reason", "x", "--as", name)
+            _assert_refused(shop, *arguments, line=line)
+        assert rows(SELECT_OPERATIONS) == []
+        assert rows("SELECT status FROM eventstore_checkpoint") == [("running",)]
 
     def test_a_split_subscription_goes_on_where_it_stood(self) -> None:
         shop = Shop(watching(note))
@@ -433,11 +485,16 @@ class TestSubscriptions:
         shop.drain()
         for arguments, line in {
             ("pause",): "Say which: `subscriptions pause NAME`.",
-            ("pause", "watcher"): "Say why, in at most ",
+            ("pause", "watcher"): "Say why, in at most 500 characters: --reason TEXT.",
             ("pause", "nobody", "--reason", "x"): "There is no subscription 'nobody'.",
             ("resume", "watcher"): "No checkpoint of watcher is paused.",
             ("split", "watcher"): "Say into how many ranges: --into 4.",
-            ("split", "watcher", "--into", "1"): "Watcher is handled in 1 ranges already.",
+            ("split", "watcher", "--into", "1"): "Nothing to split: watcher is handled in 1 range already.",
+            ("list", "--into", "3"): "--into says nothing to `list`: it is for split.",
+            ("list", "--reason", "x"): "--reason says nothing to `list`: it is for pause and resume and split.",
+            ("pause", "watcher", "--into", "3", "--reason", "x"): "--into says nothing to `pause`: it is for split.",
+            ("resume", "watcher", "--json"): "--json says nothing to `resume`: it is for list.",
+            ("list", "--as", "olga"): "--as says nothing to `list`: ",
             ("split", "watcher", "--into", "300"): "Cannot split 256 buckets into 300 ranges.",
             ("split", "nobody", "--into", "2"): "There is no subscription 'nobody'.",
             ("list", "nobody"): "There is no subscription 'nobody'.",
@@ -459,7 +516,7 @@ class TestParked:
         shop.drain()
         rows("UPDATE eventstore_parked_key SET parked_at = parked_at - interval '5 hours'")
         told = run(shop, "parked")
-        assert told.startswith("watcher: 1 keys with 3 events parked, the oldest for 5 h.\n")
+        assert told.startswith("watcher: 1 key with 3 events parked, the oldest for 5 h.\n")
         assert "ArithmeticError: cannot digest poison" in told
         assert str(cart_id) in told
         (found,) = documents(shop, "parked", "list")
@@ -475,6 +532,7 @@ class TestParked:
         shop.add(cart_id, POISON, "a")
         shop.drain()
         skus.clear()
+        olga_works_here()
         told = run(shop, "parked", "retry", str(cart_id), "--as", "olga", "--reason", "mended")
         assert told == f"{cart_id} is free again: 2 events were handled.\n"
         assert notes() == [POISON, "a"]
@@ -503,8 +561,20 @@ class TestParked:
         assert told == "3 of 3 keys are free again.\n"
         assert [key for _, key, _ in parked()] == carts[3:]
         assert len(rows(SELECT_OPERATIONS)) == 3
-        assert run(shop, "parked", "retry", "--all", "--subscription", "another") == "0 of 0 keys are free again.\n"
         assert run(shop, "parked", "retry", "--all", "--subscription", "watcher") == "2 of 2 keys are free again.\n"
+        assert run(shop, "parked", "retry", "--all", "--subscription", "watcher") == "Nothing is parked.\n"
+
+    def test_a_subscription_that_nobody_knows_is_refused_and_one_that_left_something_parked_is_not(self) -> None:
+        shop, _ = choking()
+        cart_id = shop.open()
+        shop.add(cart_id, POISON)
+        shop.drain()
+        for action in (["list"], ["retry", "--all"], ["retry", str(cart_id)], ["discard", str(cart_id)]):
+            line = "There is no subscription 'nope'; there are watcher."
+            _assert_refused(shop, "parked", *action, "--subscription", "nope", line=line)
+        former = Shop(SUBSCRIPTIONS)  # a program that does not have the watcher any more
+        assert str(cart_id) in run(former, "parked", "list", "--subscription", "watcher")
+        _assert_refused(former, "parked", "retry", str(cart_id), line="This program has no subscription 'watcher'.")
 
     def test_a_bulk_retry_that_leaves_some_fails_and_counts_them(self) -> None:
         shop, skus = choking()
@@ -513,17 +583,34 @@ class TestParked:
             shop.add(shop.open(), sku)
         shop.drain()
         skus.remove(POISON)
-        _assert_refused(
-            shop, "parked", "retry", "--all", line="2 of 3 keys are free again; 1 are still parked, 0 were being"
-        )
+        _assert_refused(shop, "parked", "retry", "--all", line="2 of 3 keys are free again; 1 is still parked.")
 
     def test_a_discarded_event_ends_its_story_and_that_is_recorded(self) -> None:
         shop, cart_id = an_order_that_cannot_be_picked()
+        olga_works_here()
         told = run(shop, "parked", "discard", str(cart_id), "--reason", "no such warehouse", "--as", "olga")
         assert told == "The event at position 4 is given up, and its story ended.\n"
         assert shop.status(cart_id) == "given up"
         assert parked() == []
         assert rows(SELECT_OPERATIONS) == [("staff:olga", "discard", "shop.picking", "no such warehouse")]
+        assert value("SELECT detail ->> 'os_user' FROM eventstore_operation") == getpass.getuser()
+
+    def test_an_event_that_cannot_be_read_is_not_discarded_and_that_is_said_in_a_line(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shop, cart_id = an_order_that_cannot_be_picked()
+
+        def unreadable(*_: object, **__: object) -> None:
+            raise msgspec.ValidationError("Object missing required field `total`")
+
+        monkeypatch.setattr(parking, "decode_rows", unreadable)
+        _assert_refused(
+            shop,
+            *("parked", "discard", str(cart_id), "--reason", "it is broken"),
+            line="ValidationError: Object missing required field `total`.",
+        )
+        assert len(parked()) == 1
+        assert rows(SELECT_OPERATIONS) == []
 
     def test_what_cannot_be_discarded_soundly_is_refused_in_a_line(self) -> None:
         shop, _ = choking()
@@ -533,7 +620,7 @@ class TestParked:
         _assert_refused(
             shop,
             *("parked", "discard", str(cart_id), "--reason", "tired of it"),
-            line="Watcher has no ending for ItemAdded.",
+            line="No sound end is known for ItemAdded in watcher.",
         )
         assert len(parked()) == 1
         assert rows(SELECT_OPERATIONS) == []
@@ -564,12 +651,54 @@ class TestParked:
             ("retry", "nonsense"): "'nonsense' is no key: ",
             ("discard",): "Say which: `parked discard KEY --reason TEXT`.",
             ("discard", nowhere, "--reason", "x"): f"Nothing is parked under {nowhere}.",
+            ("list", "--all"): "--all says nothing to `list`: it is for retry.",
+            ("retry", nowhere, "--limit", "3"): "--limit goes with --all: a key is one.",
+            ("retry", "--all", "--json"): "--json says nothing to `retry`: it is for list.",
+            ("discard", nowhere, "--limit", "3"): "--limit says nothing to `discard`: ",
         }.items():
             _assert_refused(Shop(), "parked", *arguments, line=line)
 
 
 def _choke(recorded: Any) -> None:
     raise ArithmeticError
+
+
+# --- On a terminal --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 100, 130, 200])
+def test_no_terminal_is_so_narrow_that_an_id_is_broken(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    shop, _ = choking()
+    carts = [shop.open() for _ in range(2)]
+    for cart_id in carts:
+        shop.add(cart_id, POISON)
+    shop.drain()
+    sealer.seal_all()
+    listed = shown(shop, monkeypatch, columns, "parked", "list")
+    tail = shown(shop, monkeypatch, columns, "events", "tail")
+    (seal,) = documents(shop, "seals", "list")
+    for cart_id in carts:
+        assert str(cart_id) in listed
+        assert f"cart/{cart_id}" in tail
+    assert "ArithmeticError: cannot digest poison" in " ".join(listed.split())
+    assert seal["hash"] in shown(shop, monkeypatch, columns, "seals")
+    assert "running" in shown(shop, monkeypatch, columns, "subscriptions")
+
+
+def test_what_has_no_room_for_a_table_is_told_in_blocks_and_folds_its_end_where_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shop, _ = choking()
+    cart_id = shop.open()
+    shop.add(cart_id, POISON)
+    shop.drain()
+    rows("UPDATE eventstore_parked_key SET error = %s", ["ArithmeticError: " + "so very long " * 10])
+    block = shown(shop, monkeypatch, 80, "parked", "list").splitlines()
+    assert block[1:3] == ["subscription  watcher", f"key           {cart_id}"]
+    table = shown(shop, monkeypatch, 140, "parked", "list").splitlines()
+    assert table[1].split()[:2] == ["subscription", "key"]
+    assert max(map(len, table)) <= 140
+    assert len(table) > 3  # the error goes on below its beginning
 
 
 # --- As an operator runs them -------------------------------------------------------------------------------
@@ -588,6 +717,45 @@ def test_a_refusal_is_one_line_and_a_failure_to_the_shell(shop_database: Databas
     out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, out) == (1, "")
     assert err == "CommandError: There is no subscription 'nobody'.\n"
+
+
+def test_a_failing_retry_and_a_failing_replay_say_so_in_their_own_line_alone(shop_database: Database) -> None:
+    shop, _ = choking()
+    cart_id = shop.open()
+    shop.add(cart_id, POISON)
+    shop.drain()
+    rows("UPDATE eventstore_parked_key SET subscription = 'accounts.saga'")
+    rows("UPDATE eventstore_parked_event SET subscription = 'accounts.saga'")
+    out, err = _start(shop_database, "parked", "retry", str(cart_id), log_level="INFO").communicate(
+        timeout=PATIENCE_SECONDS
+    )
+    assert out == ""
+    assert err.startswith(f"CommandError: {cart_id} is still parked: ")
+    assert err.count("\n") == 1
+    process = _start(shop_database, "replay_projections", "views.accounts", log_level="INFO")
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert "eventstore." not in err
+    assert err.count("\n") <= 1
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [("events", 1), ("subscriptions", 1), ("seals", 2), ("verify_ledger", 2), ("replay_projections --all", 1)],
+)
+def test_where_the_embedded_database_is_not_running_it_says_how_to_start_it(
+    tmp_path: Path, command: str, code: int
+) -> None:
+    environment = {name: text for name, text in os.environ.items() if not name.endswith("_URL")}
+    process = subprocess.run(
+        [sys.executable, "manage.py", *command.split()],
+        cwd=ROOT,
+        env={**environment, "DAYBOOK_DATA_DIR": str(tmp_path / "none")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    line = "The embedded database is not running. Start it with `make run`, then repeat this command.\n"
+    assert (process.returncode, process.stdout, process.stderr) == (code, "", line)
 
 
 def test_a_database_that_is_away_is_one_line(shop_database: Database) -> None:

@@ -405,7 +405,7 @@ def test_what_has_no_sound_ending_is_not_discarded() -> None:
     shop.add(shop.open(), POISON, "a")
     assert shop.drain()
     (watcher,) = shop.store.subscriptions.all()
-    with pytest.raises(NotDiscardable, match="watcher has no ending for ItemAdded"):
+    with pytest.raises(NotDiscardable, match="no sound end is known for ItemAdded in watcher"):
         discard(_key_id(), watcher, actor="staff:olga", reason="tired of it", store=shop.store)
     assert len(parked()) == 2
     assert value("SELECT count(*) FROM eventstore_operation") == 0

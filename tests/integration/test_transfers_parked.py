@@ -236,7 +236,7 @@ def test_a_discard_records_what_ended_it_or_nothing_at_all(bank: Bank, monkeypat
 
     with monkeypatch.context() as patched:
         patched.setattr("eventstore.subscriptions.parking._remove", refuse)
-        with pytest.raises(ArithmeticError):
+        with pytest.raises(operations.DiscardFailed, match="ArithmeticError"):
             operations.discard(_parked_key(parked), actor=OLGA, reason="Unreachable", store=STORE)
     assert _state(parked) is TransferStatus.INITIAL
     assert _is_parked(parked)

@@ -18,7 +18,7 @@ from django.db import connections
 from eventstore import inspection
 from eventstore.dispatch import drain
 from eventstore.failures import is_passing
-from eventstore.management.operating import StoreCommand, first_line
+from eventstore.management.operating import StoreCommand, counted, first_line
 from eventstore.progress import progress
 from eventstore.seals import sealer
 from eventstore.store import EventStore
@@ -96,7 +96,7 @@ class Command(StoreCommand):
             if is_empty:
                 stopped.wait(POLL_SECONDS)
         position = inspection.log_state(using=store.using).position
-        self.stdout.write(f"Stopped after {position - before:,} events; the log is at position {position:,}.")
+        self.stdout.write(f"Stopped after {counted(position - before, 'event')}; the log is at position {position:,}.")
 
 
 def _remaining(store: EventStore) -> int:
@@ -136,7 +136,7 @@ def _held(store: EventStore) -> list[str]:
 def _told(store: EventStore, before: int) -> str:
     """One line about what came of it, with what is left for a person."""
     position = inspection.log_state(using=store.using).position
-    text = f"Nothing is left: {position - before:,} events sequenced, the log is at position {position:,}."
+    text = f"Nothing is left: {counted(position - before, 'event')} sequenced, the log is at position {position:,}."
     keys = sum(parked.keys for parked in inspection.count_parked(using=store.using).values())
     if keys:
         text += f" {keys:,} parked: see `parked list`."

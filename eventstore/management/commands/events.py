@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 
 from eventstore import inspection, operations
 from eventstore.inspection import StoredEvent
-from eventstore.management.operating import StoreCommand, actor_of, at_least
+from eventstore.management.operating import StoreCommand, at_least, operator_of
 from eventstore.store import EventStore
 
 PAGE: Final = 500
@@ -35,11 +35,12 @@ class Command(StoreCommand):
         parser.add_argument("action", nargs="?", choices=["show", "trace", "tail"], default="tail")
         parser.add_argument("what", nargs="?", metavar="STREAM|CORRELATION", help="for show and trace")
         parser.add_argument("--limit", type=at_least(1), help="at most so many events (tail: 20; show and trace: 1000)")
-        parser.add_argument("--follow", action="store_true", help="with tail: go on with what comes, until Ctrl-C")
+        parser.add_argument("--follow", action="store_true", help="for tail: go on with what comes, until Ctrl-C")
         parser.add_argument("--json", action="store_true", help="one JSON document a line")
         parser.add_argument(
             "--unseal", action="store_true", help="show personal fields; that you did, and where, is recorded"
         )
+        parser.add_argument("--reason", default="", help="with --unseal: why, for the record")
 
     def run(self, store: EventStore, options: dict[str, Any]) -> None:
         """Reads and prints."""
@@ -48,12 +49,15 @@ class Command(StoreCommand):
             raise CommandError("Say which: `events show STREAM`, `events trace CORRELATION`, or just `events tail`.")
         if options["follow"] and action != "tail":
             raise CommandError("Only the tail of the log can be followed.")
+        for flag in ("actor", "reason"):
+            if options.get(flag) and not options["unseal"]:
+                raise CommandError(f"--{flag.replace('actor', 'as')} goes with --unseal, which alone is recorded.")
         if action == "tail":
             self._record_unsealing(store, options)
             self._tail(store, options)
             return
         stream_type, id = _named(what)
-        self._record_unsealing(store, options)
+        self._record_unsealing(store, options, id)
         limit, unseal = options["limit"] or 1_000, options["unseal"]
         if action == "show":
             found = inspection.stream(id, store=store, stream_type=stream_type, limit=limit, unseal=unseal)
@@ -63,12 +67,19 @@ class Command(StoreCommand):
             raise CommandError(f"There is no {'stream' if action == 'show' else 'story'} {what}.")
         self._print(found, as_json=options["json"])
         if len(found) == limit:
-            self.stderr.write(f"These are the first {limit:,} events; give --limit for more.")
+            these = "This is the first event" if limit == 1 else f"These are the first {limit:,} events"
+            self.stderr.write(f"{these}; give --limit for more.")
 
-    def _record_unsealing(self, store: EventStore, options: dict[str, Any]) -> None:
+    def _record_unsealing(self, store: EventStore, options: dict[str, Any], id: UUID | None = None) -> None:
         if options["unseal"]:
-            what = options["what"] or ""
-            operations.record_unsealing(actor=actor_of(options), action=options["action"], what=what, using=store.using)
+            operations.record_unsealing(
+                **operator_of(options)._asdict(),
+                action=options["action"],
+                what=options["what"] or "",
+                key=id,
+                reason=options["reason"],
+                using=store.using,
+            )
 
     def _tail(self, store: EventStore, options: dict[str, Any]) -> None:
         limit, unseal = options["limit"] or 20, options["unseal"]
@@ -89,7 +100,7 @@ class Command(StoreCommand):
             for event in found:
                 self.print_json(event)
         elif found:
-            self.print_table(COLUMNS, [_row(event) for event in found], right=("position", "version"))
+            self.print_table(COLUMNS, [_row(event) for event in found], right=("position", "version"), folds=("data",))
         else:
             self.stdout.write("No events.")
 

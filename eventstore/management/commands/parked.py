@@ -11,11 +11,20 @@ from django.core.management.base import CommandError
 
 from eventstore import inspection, operations
 from eventstore.inspection import ParkedKey
-from eventstore.management.operating import StoreCommand, actor_of, age, at_least, duration
+from eventstore.management.operating import (
+    StoreCommand,
+    age,
+    at_least,
+    counted,
+    duration,
+    only_its_own_lines,
+    operator_of,
+    refuse_others,
+)
 from eventstore.store import EventStore
 from eventstore.subscriptions import parking
 
-MOST_RETRIED: Final = 100
+MOST_LISTED: Final = 100
 BUDGET_SECONDS: Final = 60.0
 """How long a bulk retry goes on at most."""
 COLUMNS: Final = ("subscription", "key", "events", "from", "parked for", "attempts", "next", "error")
@@ -39,31 +48,35 @@ class Command(StoreCommand):
         parser.add_argument("--subscription", metavar="NAME", help="only what this one has parked")
         parser.add_argument("--all", action="store_true", help="for retry: every key, the oldest first")
         parser.add_argument(
-            "--limit", type=at_least(1), default=MOST_RETRIED, help=f"at most so many keys ({MOST_RETRIED})"
+            "--limit", type=at_least(1), help=f"for list and retry --all: at most so many keys ({MOST_LISTED})"
         )
-        parser.add_argument("--reason", default="", help="why, for the record; required for discard")
+        parser.add_argument("--reason", default="", help="for retry and discard: why, for the record; discard needs it")
         parser.add_argument("--json", action="store_true", help="for list: one JSON document a line")
 
     def run(self, store: EventStore, options: dict[str, Any]) -> None:
         """Lists, retries or discards."""
+        refuse_others(options, _TAKEN_BY)
+        _check_subscription(store, options["subscription"])
         getattr(self, f"_{options['action']}")(store, options)
 
     def _list(self, store: EventStore, options: dict[str, Any]) -> None:
         key = None if options["key"] is None else _uuid(options["key"])
         found = inspection.parked_keys(
-            using=store.using, subscription=options["subscription"], key=key, limit=options["limit"]
+            using=store.using, subscription=options["subscription"], key=key, limit=options["limit"] or MOST_LISTED
         )
         if options["json"]:
             for parked in found:
                 self.print_json(parked._asdict())
             return
-        for counted in inspection.count_parked(using=store.using).values():
+        for one in inspection.count_parked(using=store.using).values():
             self.stdout.write(
-                f"{counted.subscription}: {counted.keys:,} keys with {counted.events:,} events parked,"
-                f" the oldest for {age(counted.oldest)}."
+                f"{one.subscription}: {counted(one.keys, 'key')} with {counted(one.events, 'event')} parked,"
+                f" the oldest for {age(one.oldest)}."
             )
         if found:
-            self.print_table(COLUMNS, [_row(parked) for parked in found], right=("events", "from", "attempts"))
+            self.print_table(
+                COLUMNS, [_row(parked) for parked in found], right=("events", "from", "attempts"), folds=("error",)
+            )
         else:
             self.stdout.write("Nothing is parked.")
 
@@ -74,33 +87,72 @@ class Command(StoreCommand):
         if options["all"]:
             self._retry_all(store, options, reason)
             return
-        parked = _find(store, options)
-        outcome = operations.retry(parked.id, actor=actor_of(options), reason=reason, store=store)
+        if options["limit"]:
+            raise CommandError("--limit goes with --all: a key is one.")
+        parked, operator = _find(store, options), operator_of(options)
+        with only_its_own_lines():
+            outcome = operations.retry(parked.id, **operator._asdict(), reason=reason, store=store)
         if outcome is not parking.Retry.FREED:
             raise CommandError(_why(store, parked, outcome))
-        self.stdout.write(f"{parked.key} is free again: {parked.events:,} events were handled.")
+        handled = "1 event was" if parked.events == 1 else f"{parked.events:,} events were"
+        self.stdout.write(f"{parked.key} is free again: {handled} handled.")
 
     def _retry_all(self, store: EventStore, options: dict[str, Any], reason: str) -> None:
-        found = inspection.parked_keys(using=store.using, subscription=options["subscription"], limit=options["limit"])
-        retried = operations.retry_many(
-            [parked.id for parked in found],
-            actor=actor_of(options),
-            reason=reason,
-            store=store,
-            budget_seconds=BUDGET_SECONDS,
-        )
-        told = f"{retried.freed:,} of {len(found):,} keys are free again"
-        if retried.still_parked or retried.busy or retried.left:
-            told += f"; {retried.still_parked:,} are still parked, {retried.busy:,} were being retried already"
-            raise CommandError(f"{told}, for {retried.left:,} there was no time.")
+        limit, operator = options["limit"] or MOST_LISTED, operator_of(options)
+        found = inspection.parked_keys(using=store.using, subscription=options["subscription"], limit=limit)
+        if not found:
+            self.stdout.write("Nothing is parked.")
+            return
+        with only_its_own_lines():
+            retried = operations.retry_many(
+                [parked.id for parked in found],
+                **operator._asdict(),
+                reason=reason,
+                store=store,
+                budget_seconds=BUDGET_SECONDS,
+            )
+        told = f"{retried.freed:,} of {counted(len(found), 'key')} {'is' if retried.freed == 1 else 'are'} free again"
+        left = _left(retried)
+        if left:
+            raise CommandError(f"{told}; {left}.")
         self.stdout.write(f"{told}.")
 
     def _discard(self, store: EventStore, options: dict[str, Any]) -> None:
         if options["key"] is None:
             raise CommandError("Say which: `parked discard KEY --reason TEXT`.")
-        parked = _find(store, options)
-        position = operations.discard(parked.id, actor=actor_of(options), reason=options["reason"], store=store)
+        parked, operator = _find(store, options), operator_of(options)
+        position = operations.discard(parked.id, **operator._asdict(), reason=options["reason"], store=store)
         self.stdout.write(f"The event at position {position:,} is given up, and its story ended.")
+
+
+_TAKEN_BY: Final = {
+    "--all": ("retry",),
+    "--limit": ("list", "retry"),
+    "--reason": ("retry", "discard"),
+    "--as": ("retry", "discard"),
+    "--json": ("list",),
+}
+
+
+def _check_subscription(store: EventStore, name: str | None) -> None:
+    """Raises CommandError for a name that neither the program nor anything parked knows."""
+    if name is None or store.subscriptions.get(name) is not None:
+        return
+    using = store.using
+    have_parked = {*inspection.count_parked(using=using), *inspection.count_waiting(using=using)}
+    if name not in have_parked:
+        known = sorted({found.id for found in store.subscriptions.all()} | have_parked)
+        raise CommandError(f"There is no subscription {name!r}; there are {', '.join(known) or 'none'}.")
+
+
+def _left(retried: operations.Retried) -> str:
+    """What is not free, and why; "" where all are."""
+    said = [
+        (retried.still_parked, "is still parked", "are still parked"),
+        (retried.busy, "was being retried already, or is gone", "were being retried already, or are gone"),
+        (retried.left, "was not tried, for the time was up", "were not tried, for the time was up"),
+    ]
+    return ", ".join(f"{count:,} {one if count == 1 else many}" for count, one, many in said if count)
 
 
 def _uuid(text: str) -> UUID:

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 
 from eventstore import inspection
 from eventstore.inspection import SealRange
-from eventstore.management.operating import StoreCommand, age, at_least, duration, sentence
+from eventstore.management.operating import StoreCommand, age, at_least, duration, refuse_others, sentence
 from eventstore.progress import phases
 from eventstore.seals import heads, sealer
 from eventstore.seals.heads import Verdict
@@ -21,6 +21,8 @@ from eventstore.verification.running import NAMED_DIFFERENCES, verify
 from eventstore.verification.seals import SealsCheck
 
 COLUMNS: Final = ("positions", "events", "sealed", "hash")
+
+LISTED: Final = 20
 
 CANNOT_TELL: Final = 2
 EXIT_CODES: Final = {Verdict.EXTENDS: 0, Verdict.ALTERED: 1, Verdict.TRUNCATED: 3, Verdict.FOREIGN: 4}
@@ -36,16 +38,19 @@ class Command(StoreCommand):
         "log."
     )
 
+    away = CANNOT_TELL
+
     def add_arguments(self, parser: ArgumentParser) -> None:
         """What to do."""
         super().add_arguments(parser)
         parser.add_argument("action", nargs="?", choices=["list", "export", "check"], default="list")
         parser.add_argument("file", nargs="?", metavar="FILE", type=Path, help="for check: the head; for export: where")
-        parser.add_argument("--limit", type=at_least(1), default=20, help="for list: how many, the newest first (20)")
+        parser.add_argument("--limit", type=at_least(1), help="for list: how many, the newest first (20)")
         parser.add_argument("--json", action="store_true", help="for list and check: JSON, one document a line")
 
     def run(self, store: EventStore, options: dict[str, Any]) -> None:
         """Lists, exports or checks."""
+        refuse_others(options, {"--limit": ("list",), "--json": ("list", "check")})
         try:
             getattr(self, f"_{options['action']}")(store, options)
         except (heads.NoLog, heads.NotAHead, sealer.LogIncomplete) as error:
@@ -54,7 +59,7 @@ class Command(StoreCommand):
             raise CommandError(f"{options['file']}: {error.strerror}.", returncode=CANNOT_TELL) from error
 
     def _list(self, store: EventStore, options: dict[str, Any]) -> None:
-        found = inspection.last_seals(limit=options["limit"], using=store.using)
+        found = inspection.last_seals(limit=options["limit"] or LISTED, using=store.using)
         if options["json"]:
             for seal in found:
                 self.print_json(seal._asdict())
@@ -117,4 +122,5 @@ def _row(seal: SealRange) -> tuple[str, ...]:
 def _waiting(waiting: sealer.Backlog) -> str:
     if not waiting.entries:
         return "nothing waits to be sealed"
-    return f"{waiting.entries:,} entries wait, the first for {duration(waiting.waiting_seconds or 0)}"
+    wait = "1 entry waits" if waiting.entries == 1 else f"{waiting.entries:,} entries wait"
+    return f"{wait}, the first for {duration(waiting.waiting_seconds or 0)}"

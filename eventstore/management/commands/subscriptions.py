@@ -9,7 +9,15 @@ from django.core.management.base import CommandError
 
 from eventstore import inspection, operations
 from eventstore.inspection import MOST_LAG, Part
-from eventstore.management.operating import StoreCommand, actor_of, at_least, duration
+from eventstore.management.operating import (
+    StoreCommand,
+    at_least,
+    counted,
+    duration,
+    operator_of,
+    refuse_others,
+    sentence,
+)
 from eventstore.store import EventStore
 from eventstore.subscriptions.registry import Projection
 
@@ -30,12 +38,13 @@ class Command(StoreCommand):
         super().add_arguments(parser)
         parser.add_argument("action", nargs="?", choices=["list", "pause", "resume", "split"], default="list")
         parser.add_argument("name", nargs="?", metavar="NAME", help="the id of a subscription, such as accounts.saga")
-        parser.add_argument("--reason", default="", help="why, for the record; required for pause")
+        parser.add_argument("--reason", default="", help="for all but list: why, for the record; pause needs it")
         parser.add_argument("--into", type=at_least(1), help="for split: how many ranges, 1 to 256")
         parser.add_argument("--json", action="store_true", help="for list: one JSON document a line")
 
     def run(self, store: EventStore, options: dict[str, Any]) -> None:
         """Lists, or operates one."""
+        refuse_others(options, _TAKEN_BY)
         action, name = options["action"], options["name"]
         if action == "list":
             self._list(store, name, as_json=options["json"])
@@ -55,33 +64,42 @@ class Command(StoreCommand):
                 self.print_json(told)
             return
         rows = [_row(part, parked.get(part.subscription, 0), store) for part in parts]
-        self.print_table(COLUMNS, rows, right=("position", "lag", "for", "parked"))
+        self.print_table(COLUMNS, rows, right=("position", "lag", "for", "parked"), folds=("status",))
         log = inspection.log_state(using=store.using)
         self.stdout.write(
-            f"The log is at position {log.position:,}; {_count(log.unsequenced)} events wait for theirs; a sequencer"
-            f" was there {duration(log.heartbeat_seconds)} ago."
+            f"The log is at position {log.position:,}; {_waiting(log.unsequenced)} for theirs; a sequencer was there"
+            f" {duration(log.heartbeat_seconds)} ago."
         )
 
     def _pause(self, store: EventStore, name: str, options: dict[str, Any]) -> str:
-        count = operations.pause(name, actor=actor_of(options), reason=options["reason"], using=store.using)
-        return f"{name} is paused ({_ranges(count)}). `subscriptions resume {name}` lets it go on."
+        count = operations.pause(name, **operator_of(options)._asdict(), reason=options["reason"], using=store.using)
+        return f"{name} is paused ({counted(count, 'range')}). `subscriptions resume {name}` lets it go on."
 
     def _resume(self, store: EventStore, name: str, options: dict[str, Any]) -> str:
         reason = options["reason"] or "by hand"
-        operations.resume(name, actor=actor_of(options), reason=reason, using=store.using)
+        operations.resume(name, **operator_of(options)._asdict(), reason=reason, using=store.using)
         return f"{name} goes on where it stood."
 
     def _split(self, store: EventStore, name: str, options: dict[str, Any]) -> str:
         into = options["into"]
         if into is None:
             raise CommandError("Say into how many ranges: --into 4.")
+        operator, reason = operator_of(options), options["reason"] or "by hand"
         try:
-            before = operations.split(
-                name, into=into, actor=actor_of(options), reason=options["reason"] or "by hand", using=store.using
-            )
+            before = operations.split(name, into=into, **operator._asdict(), reason=reason, using=store.using)
+        except operations.ReasonMissing:
+            raise
         except ValueError as error:
-            raise CommandError(f"{error}.".capitalize()) from error
-        return f"{name} is handled in {_ranges(into)} now; it was {before}."
+            raise CommandError(sentence(error)) from error
+        return f"{name} is handled in {counted(into, 'range')} now; it was {before:,}."
+
+
+_TAKEN_BY: Final = {
+    "--reason": ("pause", "resume", "split"),
+    "--as": ("pause", "resume", "split"),
+    "--into": ("split",),
+    "--json": ("list",),
+}
 
 
 def _row(part: Part, parked_keys: int, store: EventStore) -> tuple[str, ...]:
@@ -118,5 +136,5 @@ def _count(events: int) -> str:
     return f"{MOST_LAG:,} or more" if events >= MOST_LAG else f"{events:,}"
 
 
-def _ranges(count: int) -> str:
-    return "1 range" if count == 1 else f"{count} ranges"
+def _waiting(events: int) -> str:
+    return "1 event waits" if events == 1 else f"{_count(events)} events wait"
