@@ -31,10 +31,13 @@ def main() -> None:
         from django.conf import settings
 
         if settings.DAYBOOK_EMBEDDED_POSTGRES and not settings.DAYBOOK_HOME.postgres_answers():
-            sys.exit("The embedded database is not running. Start it with `make run`, then repeat this command.")
-        if getattr(error.__cause__, "sqlstate", None) is None:  # the server itself said nothing
-            sys.exit(f"The database does not answer: {str(error).strip().splitlines()[0]}")
-        raise
+            line = "The embedded database is not running. Start it with `make run`, then repeat this command."
+        elif getattr(error.__cause__, "sqlstate", None) is None:  # the server itself said nothing
+            line = f"The database does not answer: {str(error).strip().splitlines()[0]}"
+        else:
+            raise
+        sys.stderr.write(f"{line}\n")
+        sys.exit(getattr(error, "returncode", 1))  # a command may say by its exit code that it could not tell
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ from tests.integration.ledgers import STORE, Ledger, context
 from tests.integration.multiplied import multiply
 from tests.servers import CLONE_DATABASE, Servers
 from transfers.published.events import TransferStatus
+from views_readmodel.management.commands.verify_ledger import in_words
 from views_readmodel.verification.checks import AGGREGATES, ledger_checks
 from views_readmodel.verification.read_models import read_model_checks
 
@@ -531,6 +532,27 @@ def test_it_names_some_differences_of_a_check_and_counts_the_rest(
     assert [line.startswith("  - ") for line in lines[place + 1 : place + 7]] == [False, True, True, True, True, False]
     assert lines[place + 5].startswith("  - and ")
     assert lines[-1].endswith(" differences.")
+
+
+def test_it_counts_for_people_with_separators() -> None:
+    finding = Finding(
+        name="events",
+        proves="x",
+        examined=40_609,
+        unit="events",
+        differences=1,
+        named=(),
+        counts={"accounts": 1_200},
+        remarks=(),
+    )
+    lines = list(in_words(Report(log_id=None, position=40_609, seconds=1.5, findings=[finding])))
+    assert lines[0] == "events: DIFFERS 1 time (40,609 events)"
+    assert lines[2:] == [
+        "    accounts: 1,200",
+        "  - and 1 more",
+        "Checked up to position 40,609 in 1.5 s.",
+        "1 difference.",
+    ]
 
 
 def test_it_answers_programs_in_json(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:

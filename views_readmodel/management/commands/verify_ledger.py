@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import msgspec
 from django.core.management.base import BaseCommand, CommandError
-from django.db import Error
+from django.db import DEFAULT_DB_ALIAS, Error
 
-from eventstore.management.operating import at_least
+from eventstore.management.operating import at_least, connect, counted
 from eventstore.progress import phases
 from eventstore.verification.findings import Finding, Report, difference_in_words
 from eventstore.verification.running import NAMED_DIFFERENCES, verify
@@ -42,6 +42,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Check, answer, and leave with what came of it."""
+        connect(DEFAULT_DB_ALIAS, away=CANNOT_TELL)
         try:
             with phases(title="Checking", stream=sys.stderr) as told:
                 report = verify(ledger_checks(), aggregates=AGGREGATES, progress=told, limit=max(options["limit"], 0))
@@ -67,20 +68,20 @@ def in_words(report: Report) -> Iterator[str]:
     for finding in report.findings:
         yield from _finding_in_words(finding)
     differences = sum(finding.differences for finding in report.findings)
-    yield f"Checked up to position {report.position} in {report.seconds:.1f} s."
-    yield "Nothing differs." if report.clean else f"{differences} differences."
+    yield f"Checked up to position {report.position:,} in {report.seconds:.1f} s."
+    yield "Nothing differs." if report.clean else f"{counted(differences, 'difference')}."
 
 
 def _finding_in_words(finding: Finding) -> Iterator[str]:
-    verdict = "ok" if not finding.differences else f"DIFFERS {finding.differences} times"
-    yield f"{finding.name}: {verdict} ({finding.examined} {finding.unit})"
+    verdict = "ok" if not finding.differences else f"DIFFERS {counted(finding.differences, 'time')}"
+    yield f"{finding.name}: {verdict} ({finding.examined:,} {finding.unit})"
     yield f"    {finding.proves}"
     for kind, count in finding.counts.items():
-        yield f"    {kind}: {count}"
+        yield f"    {kind}: {count:,}"
     for remark in finding.remarks:
         yield f"    note: {remark}"
     for difference in finding.named:
         yield f"  - {difference_in_words(difference)}"
     unnamed = finding.differences - len(finding.named)
     if unnamed:
-        yield f"  - and {unnamed} more"
+        yield f"  - and {unnamed:,} more"
