@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -16,7 +17,7 @@ from django.core.management.base import CommandError
 from django.db import connection
 
 from config.processes import wait_until
-from eventstore import exclusion, shadow
+from eventstore import exclusion, replay, shadow
 from eventstore.exclusion import MigrationRunning, begin_migration
 from eventstore.management.commands import replay_projections
 from eventstore.replay import Progress
@@ -29,6 +30,7 @@ from tests.integration.test_replay import LEFT_OVER, elsewhere, projection, quer
 
 ROOT = Path(__file__).resolve().parents[2]
 NO_PLAN: list[object] = []
+REPLAY = "manage.py replay_projections"
 
 
 def run(*arguments: str) -> str:
@@ -64,6 +66,38 @@ def test_nothing_is_changed_when_every_read_model_is_of_this_version() -> None:
     History().everything().write()
     dispatch()
     assert "nothing to do" in run("--changed")
+    assert "nothing to do" in run("--changed", "--dry-run")
+
+
+@pytest.mark.usefixtures("fresh_database")
+@pytest.mark.parametrize(
+    ("arguments", "again"),
+    [
+        (["--all"], f"`{REPLAY} views.customers views.transfers`"),
+        (["--all", "--restart"], f"`{REPLAY} views.customers`, then `{REPLAY} views.transfers --restart`"),
+        (["views.customers"], f"`{REPLAY} views.customers`"),
+    ],
+)
+def test_an_interrupted_replay_names_the_command_for_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], again: str
+) -> None:
+    rebuild = replay.rebuild
+
+    def interrupted(projection: Any, **more: Any) -> Any:
+        if projection.id == "views.customers":
+            raise KeyboardInterrupt
+        return rebuild(projection, **more)
+
+    monkeypatch.setattr(replay, "rebuild", interrupted)
+    with pytest.raises(CommandError) as stopped:
+        run(*arguments)
+    assert str(stopped.value).endswith(f"interrupted. Its live read model is untouched; go on with {again}.")
+    assert stopped.value.returncode == 130
+
+
+def test_a_database_that_there_is_not_is_refused_before_anything_else() -> None:
+    with pytest.raises(CommandError, match="invalid choice: 'nope'"):
+        run("--all", "--database", "nope")
 
 
 @pytest.mark.django_db
@@ -114,7 +148,8 @@ def test_it_gives_back_its_lease_when_it_is_stopped_and_goes_on_at_once_the_next
             process.kill()
             process.wait()
     assert process.returncode == 130
-    assert "views.accounts: interrupted. The live read model is untouched: run the command again to go on." in told
+    again = "`manage.py replay_projections views.accounts`"
+    assert told == f"CommandError: views.accounts: interrupted. Its live read model is untouched; go on with {again}.\n"
     assert "Traceback" not in told
     assert contents() == live
     position, running = shadow.progress_of(projection(), using="default") or (0, True)
@@ -193,7 +228,7 @@ def test_it_fails_visibly_when_streams_could_not_be_handled() -> None:
     history.balances[never_opened] = 0
     history.deposit(never_opened, 5_00)
     history.write()
-    with pytest.raises(CommandError, match="rebuilt and live, but 1 streams could not be handled"):
+    with pytest.raises(CommandError, match=r"rebuilt and live, but 1 stream could not be handled\. It is parked"):
         run("--all")
 
 

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
@@ -19,6 +19,7 @@ from rich.progress import Progress as ProgressBar
 
 from eventstore import replay
 from eventstore.exclusion import MigrationRunning
+from eventstore.management.operating import connect, counted, first_line, only_its_own_lines
 from eventstore.registry import UnknownEventType
 from eventstore.shadow import ReplayInProgress
 from eventstore.store import EventStore
@@ -41,7 +42,7 @@ class Command(BaseCommand):
 
     help = (
         "Rebuilds read models from the log, beside the live ones, which serve until the new ones take their place. "
-        "An interrupted replay goes on where it stood when the command is given again."
+        "An interrupted replay says with which command it goes on where it stood; what was done before stays done."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -53,32 +54,39 @@ class Command(BaseCommand):
         )
         parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
         parser.add_argument("--restart", action="store_true", help="do not resume what was interrupted: begin anew")
-        parser.add_argument("--database", default="default", help="the alias of the database that holds the events")
+        parser.add_argument(
+            "--database",
+            default="default",
+            choices=tuple(connections),
+            help="the alias of the database that holds the events",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Replays one projection after the other. Raises CommandError at the first that cannot be replayed."""
         store = EventStore(using=options["database"])
+        connect(store.using)
         projections = _chosen(store, options)
-        connections[store.using].ensure_connection()  # whoever runs the program knows best why there is none
+        if not projections and options["verbosity"] > 0:
+            self.stdout.write("Every read model is of this program's version: nothing to do.")
         if options["dry_run"]:
             for projection in projections:
                 self.stdout.write(_described(replay.plan(projection, store=store)))
             return
         done: list[replay.Rebuilt] = []
         try:
-            with _stopped_by_sigterm(), _reporting(self) as report:
-                for projection in projections:
-                    done.append(_rebuild(projection, store, report, restart=options["restart"]))
+            with _stopped_by_sigterm(), _reporting(self) as report, only_its_own_lines():
+                for number, projection in enumerate(projections):
+                    go_on = _go_on(projections[number:], options)
+                    done.append(_rebuild(projection, store, report, restart=options["restart"], go_on=go_on))
         finally:  # not before, or it would stand in the middle of the progress bar
             for rebuilt in done:
                 self.stdout.write(_told(rebuilt))
         parked = sum(rebuilt.parked_keys for rebuilt in done)
-        if not projections and options["verbosity"] > 0:
-            self.stdout.write("Every read model is of this program's version: nothing to do.")
         if parked:
+            they = "It is parked and retried by itself" if parked == 1 else "They are parked and retried by themselves"
             raise CommandError(
-                f"The read models are rebuilt and live, but {parked} streams could not be handled. They are parked"
-                " and retried by themselves: see `manage.py parked list`."
+                f"The read models are rebuilt and live, but {counted(parked, 'stream')} could not be handled. {they}:"
+                " see `manage.py parked list`."
             )
 
 
@@ -95,24 +103,34 @@ def _chosen(store: EventStore, options: dict[str, Any]) -> list[Projection]:
         raise CommandError(error.args[0]) from error
 
 
-def _rebuild(projection: Projection, store: EventStore, report: replay.Report, *, restart: bool) -> replay.Rebuilt:
+def _go_on(left: Sequence[Projection], options: dict[str, Any]) -> str:
+    """What to type to rebuild what is left, and nothing that is done: the first of it goes on where it stood."""
+    first, *others = [projection.id for projection in left]
+    runs = [[first], [*others, "--restart"]] if others and options["restart"] else [[first, *others]]
+    more = [] if options["database"] == "default" else ["--database", options["database"]]
+    return ", then ".join(f"`manage.py replay_projections {' '.join([*run, *more])}`" for run in runs)
+
+
+def _rebuild(
+    projection: Projection, store: EventStore, report: replay.Report, *, restart: bool, go_on: str
+) -> replay.Rebuilt:
     """Replays one. Raises CommandError, whose line says what became of it and what to do."""
-    go_on = "The live read model is untouched: run the command again to go on."
+    untouched = f"Its live read model is untouched; go on with {go_on}."
     try:
         return replay.rebuild(projection, store=store, restart=restart, report=report)
     except _REFUSALS as refusal:
-        raise CommandError(f"{projection.id}: {refusal}. The live read model is untouched.") from refusal
+        raise CommandError(f"{projection.id}: {refusal}. {untouched}") from refusal
     except DatabaseError as error:
-        raise CommandError(f"{projection.id}: {str(error).strip()}. {go_on}") from error
+        raise CommandError(f"{projection.id}: {first_line(error).rstrip('.')}. {untouched}") from error
     except KeyboardInterrupt:
-        raise CommandError(f"{projection.id}: interrupted. {go_on}", returncode=130) from None
+        raise CommandError(f"{projection.id}: interrupted. {untouched}", returncode=130) from None
 
 
 def _described(plan: replay.Plan) -> str:
     versions = f"version {plan.version}"
     if plan.live_version not in (None, plan.version):
         versions += f", live is {plan.live_version}"
-    text = f"{plan.projection} ({versions}): {plan.head - plan.position:,} events to read"
+    text = f"{plan.projection} ({versions}): {counted(plan.head - plan.position, 'event')} to read"
     if plan.position:
         text += f", going on from position {plan.position:,}"
     if plan.running:
@@ -122,9 +140,9 @@ def _described(plan: replay.Plan) -> str:
 
 def _told(rebuilt: replay.Rebuilt) -> str:
     events = rebuilt.position - rebuilt.resumed_from
-    text = f"{rebuilt.projection} version {rebuilt.version}: {events:,} events read in {rebuilt.seconds:.1f} s"
+    text = f"{rebuilt.projection} version {rebuilt.version}: {counted(events, 'event')} read in {rebuilt.seconds:.1f} s"
     text += f", live at position {rebuilt.position:,}"
-    return text + (f"; {rebuilt.parked_keys} streams parked" if rebuilt.parked_keys else "")
+    return text + (f"; {counted(rebuilt.parked_keys, 'stream')} parked" if rebuilt.parked_keys else "")
 
 
 @contextmanager
