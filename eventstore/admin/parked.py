@@ -21,10 +21,9 @@ from eventstore.admin.confirming import ReasonForm, reason_form
 from eventstore.admin.records import FieldSearch, RecordAdmin
 from eventstore.metadata import actor_of
 from eventstore.models import LogEntry, ParkedEvent, ParkedKey
-from eventstore.refusals import Refusal
 from eventstore.registry import UnknownEventType
 from eventstore.registry import events as registry
-from eventstore.store import EventStore, StreamNotFound
+from eventstore.store import EventStore
 from eventstore.subscriptions import parking
 from eventstore.subscriptions.registry import Reactor, subscriptions
 
@@ -108,14 +107,14 @@ class ParkedKeyAdmin(RecordAdmin):
         return showing.address_link(reverse("admin:eventstore_parkedkey_change", args=[key.pk]), key.key)
 
     @admin.display(description="Events behind it")
-    def waiting(self, key: ParkedKey) -> int:
+    def waiting(self, key: ParkedKey) -> str:
         """How many events wait."""
-        return int(getattr(key, "behind", 0))
+        return f"{getattr(key, 'behind', 0):,}"
 
     @admin.display(description="Tried")
     def tried(self, key: ParkedKey) -> str:
         """How often."""
-        return "once" if key.attempts == 1 else f"{key.attempts} times"
+        return "once" if key.attempts == 1 else f"{key.attempts:,} times"
 
     @admin.display(description="Next try")
     def next_try(self, key: ParkedKey) -> SafeString:
@@ -198,6 +197,7 @@ class ParkedKeyAdmin(RecordAdmin):
             verb=verb,
             consequence=consequence,
             form=form,
+            is_danger=action == "discard_selected",
             items=_said_of(keys, discarding=action == "discard_selected"),
             sent=[("action", action), *((ACTION_CHECKBOX_NAME, str(key.pk)) for key in keys)],
             back=request.get_full_path(),
@@ -284,7 +284,7 @@ def _tell(request: HttpRequest, done: operations.Retried) -> None:
         (done.busy, "gone or being retried already"),
         (done.left, "not tried, for there was no more time"),
     ]
-    said = "; ".join(f"{count} {word}" for count, word in words if count)
+    said = "; ".join(f"{count:,} {word}" for count, word in words if count)
     tell = messages.success if done.freed and not (done.still_parked or done.left) else messages.warning
     tell(request, f"{said or 'Nothing was selected'}.")
 
@@ -293,8 +293,13 @@ def _discard(request: HttpRequest, key: ParkedKey, reason: str) -> None:
     """Discards one, and says what came of it."""
     try:
         position = operations.discard(key.pk, actor=actor_of(request.user), reason=reason, store=_STORE)
-    except (parking.NotParked, parking.NotDiscardable, operations.NoSuchSubscription, StreamNotFound, Refusal) as error:
-        messages.error(request, f"{key.key} was not discarded: {error}.")
+    except (
+        parking.NotParked,
+        parking.NotDiscardable,
+        operations.NoSuchSubscription,
+        operations.DiscardFailed,
+    ) as error:
+        messages.error(request, f"{key.key} was not discarded: {str(error).rstrip('.')}.")
     else:
         messages.success(request, f"Discarded the event at position {position} for {key.subscription}.")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.messages import get_messages
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 from knox.models import AuthToken
 
@@ -16,9 +17,12 @@ from accounts import services as accounts
 from config.staff.members import create_api_key
 from config.staff.models import StaffMember
 from config.staff.roles import Role
+from eventstore.appending import EventAlreadyRecorded, StreamBusy
 from eventstore.context import CommandContext
 from eventstore.metadata import Metadata
 from eventstore.models import Checkpoint, Event, LogEntry, Operation, ParkedKey
+from eventstore.rows import decode_rows
+from eventstore.store import LostRace
 from eventstore.subscriptions import parking
 from tests.conftest import Database
 from tests.integration.admins import browser
@@ -175,6 +179,57 @@ def test_it_says_so_when_no_sound_end_is_known(operator: Client) -> None:
     answered = _act(operator, "discard_selected", key, **WHY)
     assert "was not discarded" in _said(answered)
     assert ParkedKey.objects.filter(pk=key).exists()
+
+
+class _Unreadable:
+    """Reads every event but those at some positions."""
+
+    def __init__(self, error: Exception, *positions: int) -> None:
+        self._error = error
+        self._positions = positions
+        self._decode = decode_rows
+
+    def __call__(self, rows: Any, **more: Any) -> Any:
+        if {row.position for row in rows} & set(self._positions):
+            raise self._error
+        return self._decode(rows, **more)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        msgspec.ValidationError("Object missing required field `amount`"),
+        EventAlreadyRecorded("an event of this id is there."),
+        StreamBusy("others write to it"),
+        LostRace([("moneytransfer", "transfers", UUID(int=1))]),
+        OperationalError("the connection was lost"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_one_that_cannot_be_discarded_is_told_and_the_next_ones_are_done(
+    operator: Client, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    parked = [_parked_transfer() for _ in range(3)]
+    bad = LogEntry.objects.get(event__stream_id=parked[1][0], event__version=1).position
+    monkeypatch.setattr(parking, "decode_rows", _Unreadable(error, bad))
+    answered = _act(operator, "discard_selected", *(key for _, key in parked), **WHY)
+    assert answered.status_code == 302
+    told = [str(message) for message in get_messages(answered.wsgi_request)]
+    assert len([line for line in told if line.startswith("Discarded the event at position")]) == 2
+    (refused,) = [line for line in told if "was not discarded" in line]
+    assert refused.startswith(f"{parked[1][0]} was not discarded: {type(error).__name__}: ")
+    assert refused.endswith(".")
+    assert not refused.endswith("..")
+    assert [key.pk for key in ParkedKey.objects.all()] == [parked[1][1]]
+    assert len(_recorded()) == 2
+
+
+def test_what_another_program_parked_stays_parked_when_it_is_retried_with_others(operator: Client) -> None:
+    _, key = _parked_transfer()
+    others = _park("gone.saga", uuid4(), 10_000)
+    answered = _act(operator, "retry_selected", others, key, **WHY)
+    assert _said(answered) == "1 handled and free again; 1 failed again and still parked."
+    assert [found.pk for found in ParkedKey.objects.all()] == [others]
 
 
 def test_a_bulk_retry_is_bounded(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
