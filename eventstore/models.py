@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models.fields.json import KT
-from django.db.models.functions import Cast, Now
+from django.db.models.functions import Cast, Coalesce, Now, NullIf
 
 
 class Event(models.Model):
@@ -198,6 +198,18 @@ class Operation(models.Model):
     action = models.TextField()
     subscription = models.TextField()
     detail = models.JSONField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["actor", "id"], name="eventstore_operation_actor"),
+            models.Index(fields=["action", "id"], name="eventstore_operation_action"),
+            models.Index(
+                Coalesce(NullIf(models.F("subscription"), models.Value("")), KT("detail__member")),
+                models.F("id"),
+                name="eventstore_operation_to",
+            ),
+            models.Index(KT("detail__key"), models.F("id"), name="eventstore_operation_key"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.action} {self.subscription} by {self.actor}"

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Max
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 
 from eventstore.admin import showing
@@ -46,10 +46,11 @@ class EventAdmin(LockedAdmin):
         return EventSearch(given)
 
     def get_urls(self) -> list[URLPattern]:
-        """The list, and the pages of a stream and of a story."""
+        """The list, the pages of a stream and of a story, and the way to the event at a position."""
         view = self.admin_site.admin_view
         own = [
             path("stream/<str:stream_type>/<uuid:stream_id>/", view(self.stream_view), name="eventstore_event_stream"),
+            path("position/<int:position>/", view(self.position_view), name="eventstore_event_position"),
             path("story/<uuid:correlation_id>/", view(self.story_view), name="eventstore_event_story"),
         ]
         return own + super().get_urls()
@@ -135,6 +136,14 @@ class EventAdmin(LockedAdmin):
             later=first_shown + VERSIONS_SHOWN if first_shown + VERSIONS_SHOWN <= last else None,
         )
         return TemplateResponse(request, "admin/eventstore/event/stream.html", context)
+
+    def position_view(self, request: HttpRequest, position: int) -> HttpResponse:
+        """Leads to the event at a position of the log."""
+        self.require_view(request)
+        entry = LogEntry.objects.filter(position=position).first()
+        if entry is None:
+            raise Http404("no such position")
+        return HttpResponseRedirect(reverse("admin:eventstore_event_change", args=[entry.event_id]))
 
     def story_view(self, request: HttpRequest, correlation_id: UUID) -> HttpResponse:
         """A whole story, each event below what caused it."""

@@ -1,4 +1,4 @@
-"""The store's other tables, to look into: what operators did, snapshots, answers to requests, keys, the backlog."""
+"""The store's other tables, to look into: snapshots, answers to requests, keys, the backlog."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import admin
-from django.db.models import BooleanField, ExpressionWrapper, Model, Q, QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from eventstore.admin import showing
 from eventstore.admin.keyset import AFTER, BEFORE, KeysetChangeList
 from eventstore.admin.locked import LockedAdmin
-from eventstore.models import IdempotencyRecord, Operation, OutboxEntry, Sequencer, Snapshot, SubjectKey
+from eventstore.admin.searching import FoundChangeList, Search
+from eventstore.models import IdempotencyRecord, OutboxEntry, Sequencer, Snapshot, SubjectKey
 
 
-class FieldSearch(forms.Form):
+class FieldSearch(Search):
     """A search by columns that have an index; what is filled in must fit exactly."""
 
     def apply(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -53,20 +54,10 @@ class SubjectSearch(FieldSearch):
     subject_id = forms.UUIDField(label="Person", required=False)
 
 
-class FoundChangeList(KeysetChangeList):
-    """Rows that were searched for."""
-
-    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Model]:
-        """What the form asks for."""
-        found = super().get_queryset(request, exclude_parameters)
-        form = self.model_admin.search_form(request)
-        return form.apply(found) if isinstance(form, FieldSearch) else found
-
-
 class RecordAdmin(LockedAdmin):
     """A table with a search by some of its columns."""
 
-    search_class: ClassVar[type[FieldSearch] | None] = None
+    search_class: ClassVar[type[Search] | None] = None
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
         """Rows that were searched for."""
@@ -76,42 +67,10 @@ class RecordAdmin(LockedAdmin):
         """The names in the search form."""
         return () if self.search_class is None else tuple(self.search_class.base_fields)
 
-    def search_form(self, request: HttpRequest) -> FieldSearch | None:
+    def search_form(self, request: HttpRequest) -> Search | None:
         """The search, as asked."""
         given = {name: value for name, value in request.GET.items() if name not in (BEFORE, AFTER)}
         return None if self.search_class is None else self.search_class(given)
-
-
-class OperationAdmin(RecordAdmin):
-    """What operators did."""
-
-    list_display = ("when", "actor", "action", "to", "why")
-    fields = ("when", "actor", "action", "subscription", "details")
-    title = "Operations"
-    lead = (
-        "What operators did to subscriptions, to parked events and to who may sign in, and why. Nobody can change it."
-    )
-    empty = "No operator has done anything yet."
-
-    @admin.display(description="When")
-    def when(self, row: Operation) -> SafeString:
-        """When it was done."""
-        return showing.moment(row.at)
-
-    @admin.display(description="To")
-    def to(self, row: Operation) -> str:
-        """What it was done to: a subscription, or a member."""
-        return row.subscription or str(row.detail.get("member", showing.NOTHING))
-
-    @admin.display(description="Why")
-    def why(self, row: Operation) -> str:
-        """The reason that was given."""
-        return str(row.detail.get("reason", showing.NOTHING))
-
-    @admin.display(description="Details")
-    def details(self, row: Operation) -> SafeString:
-        """All that was recorded."""
-        return showing.document(row.detail)
 
 
 class SnapshotAdmin(RecordAdmin):
@@ -147,6 +106,7 @@ class IdempotencyRecordAdmin(RecordAdmin):
     fields = ("when", "principal", "key")
     search_class = RequestSearch
     title = "Answered requests"
+    one = "An answered request"
     empty = "No request with an Idempotency-Key has been answered within the time that answers are kept."
     lead = "Requests whose repeats are answered alike. What was answered is not shown."
 
@@ -168,6 +128,7 @@ class SubjectKeyAdmin(RecordAdmin):
     fields = ("person", "since", "state")
     search_class = SubjectSearch
     title = "Keys of persons"
+    one = "Key of a person"
     empty = "No person is known yet: each gets a key with the first event about them."
     lead = "Whose personal fields are sealed with a key of their own. Without the key nobody can read them again."
 
@@ -201,6 +162,7 @@ class OutboxEntryAdmin(LockedAdmin):
     list_select_related = ("event",)
     fields = ("what", "stream", "when", "stream_bucket", "route_bucket")
     title = "Backlog"
+    one = "An event that waits for its position"
     empty = "No event waits: all have their place in the log."
     lead = "Events that are recorded and wait for their place in the log: a matter of milliseconds."
 
@@ -226,6 +188,7 @@ class SequencerAdmin(LockedAdmin):
     list_display = ("log_id", "position", "last", "beat")
     fields = ("log_id", "position", "last", "beat")
     title = "Log"
+    one = "The log"
     lead = "Where the log ends, and when the sequencer last showed that it lives."
 
     @admin.display(description="Last grown")

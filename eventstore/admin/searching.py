@@ -1,8 +1,11 @@
-"""The search for events: by id, type, person and time, newest first, in milliseconds at any size of the store."""
+"""Searches, newest first and stopped in time; that for events by id, type, person and time, at any size of the store.
+
+Each condition goes by an index, whose words are in `migrations/sql/`.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from django import forms
@@ -33,10 +36,11 @@ _BOUND_TIME = "SELECT set_config('statement_timeout', %s, true)"
 _SYSTEM: Final = "system:"
 
 
-class TypeField(forms.CharField):
-    """A type of event: a name to choose, or one that only the store knows any more."""
+class NameField(forms.CharField):
+    """A name to choose from those of a list, or another, that only the store knows any more."""
 
-    widget = forms.TextInput(attrs={"list": "event-types", "autocomplete": "off"})
+    def __init__(self, *, names: str, **more: Any) -> None:
+        super().__init__(widget=forms.TextInput(attrs={"list": names, "autocomplete": "off"}), **more)
 
 
 class MomentField(forms.DateTimeField):
@@ -45,8 +49,24 @@ class MomentField(forms.DateTimeField):
     widget = forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S")
 
 
-class EventSearch(forms.Form):
+class Search(forms.Form):
     """What to look for."""
+
+    narrower: ClassVar[str] = "Narrow it."  # said of a search that was stopped
+
+    def apply(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """What is looked for; nothing where the form is wrong."""
+        raise NotImplementedError
+
+    def suggestions(self) -> dict[str, list[str]]:
+        """The lists of names that fields have to choose from."""
+        return {}
+
+
+class EventSearch(Search):
+    """Which events."""
+
+    narrower = "Narrow it: a type, a person, a span of time or an id."
 
     id = forms.UUIDField(
         label="Id",
@@ -54,15 +74,15 @@ class EventSearch(forms.Form):
         help_text="of a stream, an event or a story (correlation)",
         error_messages={"invalid": "An id has 32 hexadecimal digits, with or without dashes."},
     )
-    type = TypeField(label="Type of event", required=False)
+    type = NameField(label="Type of event", required=False, names="event-types")
     actor = forms.CharField(label="Who", required=False, help_text="as in staff:alice")
     since = MomentField(label="From", required=False)
     until = MomentField(label="Until", required=False)
     first = forms.BooleanField(label="Only what a stream begins with", required=False)
 
-    def event_types(self) -> list[str]:
-        """The names to choose from."""
-        return sorted(registry.names())
+    def suggestions(self) -> dict[str, list[str]]:
+        """The types that the program knows."""
+        return {"event-types": sorted(registry.names())}
 
     def apply(self, queryset: QuerySet[Event]) -> QuerySet[Event]:
         """The events that are looked for; none where the form is wrong."""
@@ -86,14 +106,14 @@ class EventSearch(forms.Form):
         return queryset
 
 
-class EventChangeList(KeysetChangeList):
-    """Events that were looked for, each with its position in the log."""
+class FoundChangeList(KeysetChangeList):
+    """Rows that were searched for, in bounded time."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Model]:
         """What the form asks for."""
         found = super().get_queryset(request, exclude_parameters)
         form = self.model_admin.search_form(request)
-        return form.apply(found) if isinstance(form, EventSearch) else found
+        return form.apply(found) if isinstance(form, Search) else found
 
     def read_page(self, queryset: QuerySet[Model], request: HttpRequest) -> list[Model]:
         """One page, unless that takes too long: then nothing, and why."""
@@ -101,13 +121,22 @@ class EventChangeList(KeysetChangeList):
         try:
             with transaction.atomic(using=using), connections[using].cursor() as cursor:
                 cursor.execute(_BOUND_TIME, [str(TIMEOUT_MS)])
-                found = super().read_page(queryset, request)
+                return super().read_page(queryset, request)
         except OperationalError as error:
             if sqlstate_of(error) != _QUERY_CANCELED:
                 raise
-            words = "This search was stopped after {} s. Narrow it: a type, a person, a span of time or an id."
-            messages.warning(request, words.format(TIMEOUT_MS // 1000))
-            return []
+        form = self.model_admin.search_form(request)
+        narrower = form.narrower if isinstance(form, Search) else Search.narrower
+        messages.warning(request, f"This search was stopped after {TIMEOUT_MS // 1000} s. {narrower}")
+        return []
+
+
+class EventChangeList(FoundChangeList):
+    """Events that were looked for, each with its position in the log."""
+
+    def read_page(self, queryset: QuerySet[Model], request: HttpRequest) -> list[Model]:
+        """One page, with the positions."""
+        found = super().read_page(queryset, request)
         attach_positions([event for event in found if isinstance(event, Event)])
         return found
 
@@ -122,7 +151,7 @@ def attach_positions(found: list[Event]) -> None:
 
 def in_story(correlation_id: UUID) -> RawSQL:
     """The condition that an event belongs to a story."""
-    return _condition(_IN_STORY, correlation_id)
+    return condition(_IN_STORY, correlation_id)
 
 
 def _of_id(id: UUID) -> Q:
@@ -130,12 +159,12 @@ def _of_id(id: UUID) -> Q:
 
 
 def _by(queryset: QuerySet[Event], actor: str) -> QuerySet[Event]:
-    found = queryset.filter(_condition(_BY_ACTOR, actor))
+    found = queryset.filter(condition(_BY_ACTOR, actor))
     if actor.startswith(_SYSTEM):
         return found
-    return found.filter(_condition(_BY_A_PERSON))
+    return found.filter(condition(_BY_A_PERSON))
 
 
-def _condition(statement: str, *parameters: Any) -> RawSQL:
-    """One of the conditions above: constants, with bound parameters."""
+def condition(statement: str, *parameters: Any) -> RawSQL:
+    """A condition that is a constant, with bound parameters, written as its index has it."""
     return RawSQL(statement, parameters, output_field=BooleanField())  # noqa: S611

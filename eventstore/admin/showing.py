@@ -78,6 +78,11 @@ def event_link(pk: int, text: Any) -> SafeString:
     return address_link(reverse("admin:eventstore_event_change", args=[pk]), text)
 
 
+def position_link(position: int) -> SafeString:
+    """A link to the event at a position of the log."""
+    return address_link(reverse("admin:eventstore_event_position", args=[position]), f"position {position}")
+
+
 def stream_address(stream_type: str, stream_id: UUID, version: int | None = None) -> str:
     """Where a stream is shown, as it was at a version or as it is."""
     address = reverse("admin:eventstore_event_stream", args=[stream_type, stream_id])

@@ -38,6 +38,16 @@ SELECT gen_random_uuid(), 'account', lpad(to_hex(n %% 1000), 32, '0')::uuid, n /
     %s + n * interval '10 seconds'
 FROM generate_series(0, %s - 1) AS n
 """
+OPERATIONS: Final = "/admin/eventstore/operation/"
+OPERATED: Final = """
+INSERT INTO eventstore_operation (actor, action, subscription, detail)
+SELECT CASE WHEN n %% 30000 = 5 THEN 'staff:rare' ELSE 'staff:olga' END,
+    CASE WHEN n %% 20000 = 7 THEN 'split' ELSE 'retry' END,
+    CASE WHEN n %% 25000 = 9 THEN '' WHEN n %% 20000 = 7 THEN 'views.rare' ELSE 'accounts.saga' END,
+    CASE WHEN n %% 25000 = 9 THEN jsonb_build_object('member', 'staff:bob')
+        ELSE jsonb_build_object('key', lpad(to_hex(n / 5), 32, '0')::uuid) END
+FROM generate_series(0, %s - 1) AS n
+"""
 LOG: Final = """
 INSERT INTO eventstore_log SELECT row_number() OVER (ORDER BY id), id, 1, NULL, recorded_at FROM eventstore_event
 """
@@ -51,6 +61,7 @@ def operator(owner: psycopg.Connection) -> Client:
     """An operator's browser before a hundred thousand events."""
     owner.execute(FILL, [BEGIN, COUNT])
     owner.execute(LOG)
+    owner.execute(OPERATED, [COUNT])
     owner.execute("ANALYZE")
     return browser(Role.OPERATOR)
 
@@ -81,6 +92,17 @@ def _addresses() -> dict[str, str]:
         "until long ago": f"{EVENTS}?until={_at(10)}",
         "since long ago": f"{EVENTS}?since={_at(10)}",
         "person in an hour": f"{EVENTS}?since={_at(20)}&until={_at(21)}&actor=staff:teller",
+        "operations": OPERATIONS,
+        "operations of long ago": f"{OPERATIONS}?before=1000",
+        "who rarely operates": f"{OPERATIONS}?actor=staff:rare",
+        "who never operated": f"{OPERATIONS}?actor=staff:nobody",
+        "what is rarely done": f"{OPERATIONS}?action=split",
+        "what is often done by somebody": f"{OPERATIONS}?action=retry&actor=staff:olga",
+        "what is rarely done to": f"{OPERATIONS}?to=views.rare",
+        "whom little is done to": f"{OPERATIONS}?to=staff:bob",
+        "whom nothing is done to": f"{OPERATIONS}?to=staff:eve",
+        "operations on a key": f"{OPERATIONS}?key={UUID(int=4_000)}",
+        "first page": "/admin/",
         "event": f"{EVENTS}{middle.pk}/change/",
         "stream page": stream_page("account", STREAM, 50),
         "story page": f"{EVENTS}story/{STORY}/",

@@ -110,7 +110,14 @@ def test_no_address_of_a_row_breaks_the_admin(operator: Client) -> None:
                     status = operator.get(f"{address}{id}/{rest}").status_code
                     if status not in {*TOLD, 403}:
                         wrong.append((address, id[:60], rest, status))
-        for path in ("checkpoint/pause/", "checkpoint/", "event/stream/account/", "event/stream/", "event/story/"):
+        for path in (
+            "checkpoint/pause/",
+            "checkpoint/",
+            "event/stream/account/",
+            "event/stream/",
+            "event/story/",
+            "event/position/",
+        ):
             for id in (*ids, *(quote(value, safe="") for value in values.NO_ID)):
                 status = operator.get(f"/admin/eventstore/{path}{id}/").status_code
                 if status not in TOLD:

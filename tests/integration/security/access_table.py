@@ -146,6 +146,8 @@ admin/eventstore/checkpoint/                               GET     403  200
 admin/eventstore/checkpoint/                               POST    403  403
 admin/eventstore/checkpoint/<deed>/<subscription>/         GET     403  200
 admin/eventstore/checkpoint/<deed>/<subscription>/         POST    403  200
+admin/eventstore/event/position/<position>/                GET     302  302
+admin/eventstore/event/position/<position>/                POST    403  403
 admin/eventstore/event/story/<correlation_id>/             GET     200  200
 admin/eventstore/event/story/<correlation_id>/             POST    403  403
 admin/eventstore/event/stream/<stream_type>/<stream_id>/   GET     200  200

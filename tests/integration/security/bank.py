@@ -103,6 +103,7 @@ class Bank:
             "stream_type": "account",
             "stream_id": account,
             "correlation_id": correlation.metadata["correlation_id"],
+            "position": 1,
             "deed": "pause",
             "subscription": "accounts.saga",
             "app_label": "eventstore",
