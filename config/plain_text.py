@@ -13,8 +13,8 @@ from urllib.parse import unquote_to_bytes
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 
+from config import failures
 from eventstore.rest.problems import problem_response
-from views_readmodel.pages import failures
 
 _UTF_8: Final = frozenset({"utf-8", "utf8"})
 _API: Final = "/api/"

@@ -21,6 +21,6 @@ urlpatterns = [
 ]
 
 handler400 = "config.plain_text.not_understood"
-handler403 = "views_readmodel.pages.failures.forbidden"
-handler404 = "views_readmodel.pages.failures.not_found"
+handler403 = "config.failures.forbidden"
+handler404 = "config.failures.not_found"
 handler500 = "views_readmodel.pages.failures.broken"

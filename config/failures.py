@@ -1,0 +1,48 @@
+"""Which page says that there is none: below the admin its own for those who may see it, else that of the staff pages.
+
+Invariant: where the frame of the admin cannot be had, the plain page is shown, which needs nothing. Django calls these
+by the names in `config.urls`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.contrib import admin
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from eventstore.rest.correlation import correlation_id_of
+from views_readmodel.pages import failures
+
+_BELOW: Final = "/admin/"
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """403: the role does not permit it."""
+    return _in_admin(request, 403) or failures.forbidden(request, exception)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """404: there is nothing at this address, or no longer."""
+    return _in_admin(request, 404) or failures.not_found(request, exception)
+
+
+def not_understood(request: HttpRequest, *, status: int) -> HttpResponse:
+    """400, 413 or 415: the request itself is wrong, whatever it asks for."""
+    return _in_admin(request, status, template="errors/400.html") or failures.not_understood(request, status=status)
+
+
+def _in_admin(request: HttpRequest, status: int, *, template: str = "") -> HttpResponse | None:
+    """The page in the frame of the admin; None where it has no place."""
+    if not request.path.startswith(_BELOW) or not hasattr(request, "user"):
+        return None
+    try:
+        if not admin.site.has_permission(request):
+            return None
+        frame = {"frame": "admin/failed.html", "correlation_id": correlation_id_of(request)}
+        context = {**admin.site.each_context(request), **frame}
+        return render(request, template or f"errors/{status}.html", context, status=status)
+    except DatabaseError:
+        return None
