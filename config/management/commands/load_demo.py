@@ -15,8 +15,8 @@ class Command(BaseCommand):
     """Load demo data."""
 
     help = (
-        "Loads demo data through the services. People sign in as teller, supervisor, auditor or operator, each with"
-        " the password daybook-demo: never load it into a bank that others reach."
+        "Loads demo data through the services, into an empty bank only. People sign in as teller, supervisor, auditor"
+        " or operator, each with the password daybook-demo: never load it into a bank that others reach."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
