@@ -13,6 +13,7 @@ from axes.models import AccessAttempt
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
@@ -228,6 +229,14 @@ class RoleAdmin(LockedAdmin):
     empty = "There are no roles: manage.py migrate makes them."
     lead = "What a role may do is part of the program (config/staff/roles.py); who has it is set for each person."
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """One role, under its name."""
+        role = self.get_object(request, object_id)
+        extra = {} if role is None else {"title": f"The role {role.name}", "subtitle": None}
+        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+
     @admin.display(description="May")
     def may(self, role: Group) -> SafeString:
         """The permissions, in words and by name."""
@@ -245,6 +254,15 @@ class RoleAdmin(LockedAdmin):
         names = list(found[: MEMBERS_SHOWN + 1])
         more = " and others" if len(names) > MEMBERS_SHOWN else ""
         return ", ".join(names[:MEMBERS_SHOWN]) + more or "nobody"
+
+
+class TokenList(ChangeList):
+    """Django's list, with something to do where there is something to do it to."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """The page."""
+        super().get_results(request)
+        self.show_admin_actions = bool(self.result_count)
 
 
 class TokenAdmin(LockedAdmin):
@@ -270,7 +288,7 @@ class TokenAdmin(LockedAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         """Django's own list: there are few, and a hash is no key to page by."""
-        return admin.ModelAdmin.get_changelist(self, request, **kwargs)
+        return TokenList
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         """Who may revoke."""
@@ -318,6 +336,7 @@ class TokenAdmin(LockedAdmin):
             verb="Revoke",
             consequence="Who sends them is turned away from now on. This cannot be undone; a new key can be made.",
             form=form,
+            is_danger=True,
             items=[f"{self.kind(token)} of {token.user.get_username()}" for token in tokens],
             sent=[("action", "revoke_selected"), *((ACTION_CHECKBOX_NAME, token.pk) for token in tokens)],
             back=request.get_full_path(),

@@ -21,10 +21,16 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods
 
+from eventstore.admin.operations import done_to
 from eventstore.failures import is_refused_rewriting
+from eventstore.metadata import actor_of
+from eventstore.models import Operation
 
 ENTRY: Final = "eventstore.view_event"
 """The permission without which there is no admin."""
+
+MAY_SEE_OPERATIONS: Final = "eventstore.view_operation"
+DID_SHOWN: Final = 10
 
 # What stands where on the first page and beside every other, in the words of the staff. What is not named here stands
 # below, as Django would have it.
@@ -71,6 +77,10 @@ class DaybookAdminSite(AdminSite):
         found: list[Any] = super().get_app_list(request, app_label)
         return found if app_label else _in_sections(found)
 
+    def index(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
+        """The first page, with what the person did last."""
+        return super().index(request, {"did": _did(request), **(extra_context or {})})
+
     def app_index(self, request: HttpRequest, app_label: str, extra_context: Any = None) -> TemplateResponse:
         """The first page, which names all there is: an application has no page of its own."""
         if not self.get_app_list(request, app_label):
@@ -107,6 +117,14 @@ class DaybookAdminSite(AdminSite):
                 return TemplateResponse(request, "admin/refused.html", context, status=403)
 
         return super().admin_view(telling, cacheable)
+
+
+def _did(request: HttpRequest) -> list[tuple[Operation, str]] | None:
+    """The newest operations of the person, each with what it was done to; None for who may not look at operations."""
+    if not request.user.has_perm(MAY_SEE_OPERATIONS):
+        return None
+    own = Operation.objects.filter(actor=actor_of(request.user)).order_by("-id")[:DID_SHOWN]
+    return [(one, done_to(one)) for one in own]
 
 
 def _in_sections(applications: list[Any]) -> list[Any]:

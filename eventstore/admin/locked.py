@@ -50,6 +50,8 @@ class LockedAdmin(ChosenRows):
     list_display_links: Any = None
     hidden: ClassVar[tuple[str, ...]] = ()  # fields that nobody is shown
     title: ClassVar[str] = ""  # of the list; the model's own name when empty
+    one: ClassVar[str] = ""  # the title of a row's page; the model's own name when empty
+    change_list_template = "admin/eventstore/change_list.html"
     lead: ClassVar[str] = ""  # a sentence above the list
     empty: ClassVar[str] = "There is nothing here yet."  # said where a list that was not searched has no rows
 
@@ -114,7 +116,7 @@ class LockedAdmin(ChosenRows):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         """One row, under a name for people."""
-        title = str(self.opts.verbose_name)
+        title = self.one or str(self.opts.verbose_name)
         extra = {"title": title[:1].upper() + title[1:], **(extra_context or {})}
         return super().change_view(request, object_id, form_url, extra)
 

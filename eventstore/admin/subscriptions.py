@@ -128,7 +128,7 @@ class CheckpointAdmin(LockedAdmin):
             operations.SubscriptionBusy,
             operations.ReasonMissing,
         ) as error:
-            messages.error(request, str(error))
+            messages.error(request, f"{str(error).rstrip('.')}.")
         else:
             ranges = "1 range" if count == 1 else f"{count} ranges"
             messages.success(request, f"{deed.verb}d {subscription}: {ranges}.")

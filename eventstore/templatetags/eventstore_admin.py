@@ -28,6 +28,12 @@ def id_end(id: UUID) -> SafeString:
 
 
 @register.filter
+def count(number: int) -> str:
+    """How many, with separators; ids and positions go without."""
+    return f"{number:,}"
+
+
+@register.filter
 def json_value(value: Any) -> SafeString:
     """A value of a state, to read."""
     return showing.inline(value)

@@ -16,6 +16,7 @@ from tests.browser.test_every_page import _grave_findings, _wider_than_the_windo
 from tests.daybook_process import Daybook
 
 WIDTHS = (1280, 360, 2560)
+NARROW = 360  # where tables scroll in their boxes
 PICTURED = 1280  # wider pictures take as long as everything else here, and show more margin
 EVENTS = "/admin/eventstore/event/"
 SUBSCRIPTIONS = "/admin/eventstore/checkpoint/"
@@ -119,6 +120,7 @@ def _operators_pages(owner: psycopg.Connection, key: int) -> dict[str, str]:
         "tokens": "/admin/knox/authtoken/",
         "failed-log-ins": "/admin/axes/accessattempt/",
         "seals": "/admin/eventstore/seal/",
+        "nowhere": "/admin/nowhere/",
     }
 
 
@@ -132,6 +134,8 @@ def _look_at(page: Page, pages: dict[str, str], *, theme: str, role: str) -> dic
             wrong[name] = findings
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 800})
+            if width == NARROW and theme == "light" and (findings := _grave_findings(page, theme)):
+                wrong[f"{name} for a keyboard at {width}"] = findings
             if width <= PICTURED:
                 keep_picture(page, f"admin-{name}-{role}-{theme}-{width}")
             if wide := _wider_than_the_window(page):
@@ -145,6 +149,7 @@ def test_every_admin_page_is_accessible_and_fits(
 ) -> None:
     pages = _shared_pages(owner) | (_operators_pages(owner, parked) if role == "operator" else {})
     page = open_as(role, "/admin/", theme=theme)
+    watch.expect("404")  # the page that says that there is none
     assert _look_at(page, pages, theme=theme, role=role) == {}
 
 

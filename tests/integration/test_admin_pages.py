@@ -12,17 +12,19 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
 from django.db import connection
+from knox.models import AuthToken
 
 from config.staff.models import StaffMember
 from config.staff.roles import Role
-from eventstore import sealing
-from eventstore.models import Event, Operation, ParkedKey, Seal, Snapshot, SubjectKey
+from eventstore import inspection, sealing
+from eventstore.models import Event, LogEntry, Operation, ParkedKey, Seal, Snapshot, SubjectKey
 from tests.conftest import Database
 from tests.integration.admins import EVENTS, an_event, browser, fill_store, role_named, statements, stream_page
 from tests.integration.counter import PASSWORD
 from tests.integration.history import History
 
 MOST_QUERIES: Final = 12
+OPERATIONS: Final = "/admin/eventstore/operation/"
 
 # A new version that this program does not know, as an old program beside a new one sees it.
 INSERT_UNKNOWN: Final = """
@@ -55,7 +57,8 @@ def _pages() -> dict[str, str]:
         "parked": "/admin/eventstore/parkedkey/",
         "parked key": f"/admin/eventstore/parkedkey/{ParkedKey.objects.get().pk}/change/",
         "operations": "/admin/eventstore/operation/",
-        "operation": f"/admin/eventstore/operation/{Operation.objects.get().pk}/change/",
+        "operations of somebody": f"{OPERATIONS}?actor=staff:olga&action=pause&to=a.saga&key={debited.stream_id}",
+        "operation": f"/admin/eventstore/operation/{Operation.objects.order_by('pk')[0].pk}/change/",
         "snapshots": "/admin/eventstore/snapshot/",
         "snapshot": f"/admin/eventstore/snapshot/{snapshot.pk}/change/",
         "seals": "/admin/eventstore/seal/",
@@ -127,7 +130,7 @@ def test_an_auditor_sees_events_seals_and_the_audit_and_nothing_to_do() -> None:
     seen = {name for name, address in _pages().items() if auditor.get(address).status_code == 200}
     assert seen == {
         *("first page", "application", "events", "events of a stream", "event", "stream", "customer", "story"),
-        *("operations", "operation", "seals", "seal"),
+        *("operations", "operations of somebody", "operation", "seals", "seal"),
     }
 
 
@@ -187,6 +190,193 @@ def test_a_wrong_search_is_told_beside_its_field(history: History) -> None:
     assert page.status_code == 200
     assert "32 hexadecimal digits" in _visible(page)
     assert page.context["cl"].result_list == []
+    assert "Nothing was searched for: mend what is marked above" in _visible(page)
+    assert "Nothing found" not in _visible(page)
+
+
+def _rows(page: Any) -> list[str]:
+    """The rows of a list, as text."""
+    found = re.findall(r"<tr>(.*?)</tr>", page.content.decode().partition("<tbody>")[2], re.DOTALL)
+    return [re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", row)).strip() for row in found]
+
+
+def _operated(history: History) -> tuple[UUID, int]:
+    """One of each operation; the account and the position that they name."""
+    account = history.accounts[0]
+    event = Event.objects.filter(stream_id=account, version=2).get()
+    position = LogEntry.objects.get(event_id=event.pk).position
+    why = {"reason": "because"}
+    for subscription, action, detail in (
+        ("accounts.saga", "discard", {"key": str(account), "position": position, "os_user": "root", **why}),
+        ("views.accounts", "split", {"from": 1, "into": 4, "position": position, **why}),
+        ("views.accounts", "resume", {"checkpoints": 4, **why}),
+        ("", "unseal", {"action": "show", "what": f"account/{account}", "key": str(account)}),
+        ("", "unseal", {"action": "trace", "what": str(event.metadata["correlation_id"])}),
+        ("", "unseal", {"action": "tail", "what": ""}),
+        ("", "change member", {"member": "staff:bob", "changed": ["groups", "email"], "roles": ["auditor"]}),
+        ("", "change member", {"member": "staff:bob", "changed": ["is_active"], "active": False}),
+    ):
+        Operation.objects.create(actor="staff:otto", action=action, subscription=subscription, detail=detail)
+    return account, position
+
+
+def test_an_operation_says_what_was_done_to_what_and_leads_there(history: History) -> None:
+    account, position = _operated(history)
+    event = LogEntry.objects.get(position=position).event
+    page = browser(Role.AUDITOR).get(f"{OPERATIONS}?actor=staff:otto")
+    told = _rows(page)[::-1]
+    for row, expected in zip(
+        told,
+        (
+            f"staff:otto by os:root discard accounts.saga account {account} at position {position} because",
+            f"staff:otto split views.accounts 1 range → 4 ranges at position {position} because",
+            "staff:otto resume views.accounts 4 ranges because",
+            f"staff:otto unseal personal fields account {account} ",
+            f"staff:otto unseal personal fields story {event.metadata['correlation_id']} ",
+            "staff:otto unseal personal fields the end of the log ",
+            "staff:otto change member staff:bob changed: groups, email roles: auditor ",
+            "staff:otto change member staff:bob active: no changed: is_active ",
+        ),
+        strict=True,
+    ):
+        assert expected in f"{row} ", row
+    text = page.content.decode()
+    for operation in Operation.objects.filter(actor="staff:otto"):
+        assert f'href="{OPERATIONS}{operation.pk}/change/' in text
+    assert f'href="{stream_page("account", account)}"' in text
+    assert f'href="{EVENTS}story/{event.metadata["correlation_id"]}/"' in text
+    led = browser(Role.AUDITOR).get(f"{EVENTS}position/{position}/")
+    assert led.headers["Location"] == f"{EVENTS}{event.pk}/change/"
+    assert browser(Role.AUDITOR).get(f"{EVENTS}position/{10**40}/").status_code == 404
+    one = Operation.objects.get(action="discard")
+    assert f"account {account}" in _visible(browser(Role.AUDITOR).get(f"{OPERATIONS}{one.pk}/change/"))
+
+
+def test_operations_are_found_by_who_what_to_whom_and_key(history: History) -> None:
+    account, _ = _operated(history)
+    auditor = browser(Role.AUDITOR)
+    for search, actions in {
+        "actor=staff:otto": 8,
+        "actor=staff:nobody": 0,
+        "action=unseal": 3,
+        "action=unseal&actor=staff:olga": 0,
+        "to=views.accounts": 2,
+        "to=staff:bob": 2,
+        f"key={account}": 2,
+        f"key={account}&action=discard": 1,
+        "key=nonsense": 0,
+    }.items():
+        page = auditor.get(f"{OPERATIONS}?{search}")
+        assert len(page.context["cl"].result_list) == actions, search
+    assert "Nothing was searched for" in _visible(page)
+    listed = auditor.get(OPERATIONS).content.decode()
+    for offered in ("change member", "discard", "pause", "resume", "split", "unseal", "views.accounts"):
+        assert f'<option value="{offered}">' in listed
+
+
+def test_operations_are_paged_there_and_back_within_a_search(history: History) -> None:
+    for _ in range(60):
+        Operation.objects.create(actor="staff:otto", action="retry", subscription="a.saga", detail={"reason": "x"})
+    auditor = browser(Role.AUDITOR)
+    first = auditor.get(f"{OPERATIONS}?actor=staff:otto").context["cl"]
+    second = auditor.get(OPERATIONS + first.older).context["cl"]
+    assert (len(first.result_list), len(second.result_list), second.older) == (50, 10, None)
+    assert {row.actor for row in second.result_list} == {"staff:otto"}
+    back = auditor.get(OPERATIONS + second.newer).context["cl"]
+    assert [row.pk for row in back.result_list] == [row.pk for row in first.result_list]
+
+
+def test_the_first_page_shows_what_the_person_did_last_and_nobody_elses(history: History) -> None:
+    operator = browser(Role.OPERATOR)
+    me = StaffMember.objects.get(pk=operator.session["_auth_user_id"]).actor
+    assert "Nothing that is recorded yet" in _visible(operator.get("/admin/"))
+    for number in range(12):
+        detail = {"reason": "x"}
+        Operation.objects.create(actor=me, action="pause", subscription=f"s{number}.saga", detail=detail)
+    page = operator.get("/admin/")
+    assert "None available" not in _visible(page)
+    shown = re.findall(r"pause (\S+\.saga)</a>", page.content.decode())
+    assert shown == [f"s{number}.saga" for number in range(11, 1, -1)]
+    newest = Operation.objects.order_by("-pk")[0]
+    assert f'href="{OPERATIONS}{newest.pk}/change/"' in page.content.decode()
+
+
+def test_every_page_names_the_zone_of_its_times_and_writes_them_in_one_way(history: History) -> None:
+    operator = browser(Role.OPERATOR)
+    operator.cookies.load({"zone": "Asia/Tokyo"})
+    member = StaffMember.objects.get(username__startswith="billing")
+    token = {"action": "revoke_selected", "_selected_action": AuthToken.objects.get(user=member).pk}
+    operator.post("/admin/knox/authtoken/", {**token, "confirmed": "yes", "reason": "lost"})
+    history_page = f"/admin/staff/staffmember/{member.pk}/history/"
+    for name, address in {**_pages(), "history": history_page}.items():
+        text = _visible(operator.get(address, follow=True))
+        assert "Times in Asia/Tokyo" in text, name
+        assert not re.search(r"\b[ap]\.m\.|midnight|noon", text), name
+    assert re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} .* lost", _visible(operator.get(history_page)))
+
+
+def test_a_list_that_can_scroll_can_be_reached_by_keyboard(history: History) -> None:
+    operator = browser(Role.OPERATOR)
+    for name in ("operations", "seals", "log", "staff", "roles", "tokens", "backlog"):
+        text = operator.get(_pages()[name]).content.decode()
+        assert re.search(r'<div class="results" tabindex="0" role="region" aria-label="[^"]+"', text), name
+
+
+def test_a_list_without_rows_offers_nothing_to_do_with_them(history: History) -> None:
+    operator = browser(Role.OPERATOR)
+    tokens = "/admin/knox/authtoken/"
+    assert "Revoke …" in operator.get(tokens).content.decode()
+    AuthToken.objects.all().delete()
+    page = operator.get(tokens)
+    assert "Revoke …" not in page.content.decode()
+    assert "Nobody has a key or is signed in by API." in _visible(page)
+
+
+def test_what_is_counted_has_separators_and_positions_have_none(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    much = inspection.Parked("accounts.saga", 1_234, datetime.now(UTC), 40_609, 1.0)
+    monkeypatch.setattr(inspection, "count_parked", lambda **_: {"accounts.saga": much})
+    state = inspection.LogState(position=40_609, heartbeat_seconds=1.0, unsequenced=2_000)
+    monkeypatch.setattr(inspection, "log_state", lambda **_: state)
+    operator = browser(Role.OPERATOR)
+    assert "1,234 keys, 40,609 events behind them" in _visible(operator.get("/admin/eventstore/parkedkey/"))
+    subscriptions = _visible(operator.get("/admin/eventstore/checkpoint/"))
+    assert "ends at position 40609" in subscriptions
+    assert "2,000 events" in subscriptions
+
+
+def test_a_role_is_shown_under_its_name(history: History) -> None:
+    page = browser(Role.OPERATOR).get(f"/admin/auth/group/{role_named('auditor').pk}/change/")
+    assert "<h1>The role auditor</h1>" in page.content.decode()
+
+
+@pytest.mark.parametrize("role", [Role.OPERATOR, Role.AUDITOR])
+def test_what_is_not_there_or_not_permitted_is_said_within_the_admin(history: History, role: Role) -> None:
+    client = browser(role)
+    chosen = {"action": "retry_selected", "_selected_action": "\x00"}
+    answers = {
+        404: client.get(f"{EVENTS}{10**9}/change/"),
+        403: client.post(f"{EVENTS}story/{UUID(int=1)}/"),
+    }
+    if role is Role.OPERATOR:
+        answers[400] = client.post("/admin/eventstore/parkedkey/", chosen)
+    for status, answered in answers.items():
+        text = answered.content.decode()
+        assert answered.status_code == status
+        assert 'href="/admin/">Back to the admin</a>' in text
+        assert 'id="user-tools"' in text
+        assert "Times in" in text
+        assert "To Today" not in text
+
+
+def test_who_may_not_see_the_admin_gets_the_plain_page(history: History) -> None:
+    for client in (browser(Role.TELLER), browser(Role.SUPERVISOR)):
+        answered = client.get(EVENTS, follow=True)
+        assert answered.status_code == 403
+        assert "To Today" in answered.content.decode()
+        assert "Back to the admin" not in answered.content.decode()
+    assert "To Today" in browser(Role.OPERATOR).get("/nowhere").content.decode()
 
 
 def test_it_leads_through_all_events_and_back_once_each(history: History) -> None:
