@@ -8,6 +8,7 @@ Imported by `config.embedded`, `config.up`, `config.celery`, `config.asgi`, and 
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ PR_SET_PDEATHSIG = 1
 # Names the line that a child is to print, on its own, once it does its work.
 READY_VARIABLE = "DAYBOOK_READY_LINE"
 POLL_SECONDS = 0.02
+# Where there is no limit.
+MANY_FILES = 65_536
 
 
 def spawn(
@@ -80,6 +83,21 @@ def _die_with_parent(*, parent: int, orphan_signal: int) -> Callable[[], None] |
             os._exit(1)
 
     return in_child
+
+
+def raise_file_limit() -> int:
+    """Let this process, and those it starts, have as many files open as the system lets them; return how many.
+
+    Each connection is one, and the limit that most processes begin with (1024, or 256) is meant for programs that look
+    through files one by one.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):  # macOS: less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MANY_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 def is_alive(*, pid: int) -> bool:

@@ -22,6 +22,19 @@ STEADY_SECONDS = 10.0
 # So many quick deaths in a row mean that it does not start at all, and that its last words are worth repeating.
 HOPELESS_FAILURES = 3
 READY_LINE = "ready-to-work"
+# How many connections a web process keeps open at once, idle ones and streams included; who comes then waits in the
+# system's queue. Far more than there are threads and listeners (MOST_LISTENERS), so that neither use them up.
+MOST_CONNECTIONS = 4096
+FEWEST_CONNECTIONS = 128
+# Files that a process has open beside them: the database, Redis, libraries, logs.
+OTHER_FILES = 256
+# How many may wait for being accepted; the system may have a lower bound of its own (net.core.somaxconn).
+BACKLOG = 4096
+# A client that has not said in this time what it asks for is cut off, and so is one that stays silent after an answer.
+# A little more than the five seconds after which clients give up a connection that they keep.
+HEADER_SECONDS = 6
+# The longest head of a request; a connection may take up so much memory before anybody has looked at it.
+HEADER_BYTES = 64 * 1024
 # Their sum, with a moment for each kill, stays below the ten seconds that a stop may take.
 STOP_SECONDS = {"web": 2.5, "workers": 4.0, "servers": 3.0}
 
@@ -75,6 +88,12 @@ class Options:
     worker_processes: int
     queues: tuple[str, ...]
     environment: Mapping[str, str]  # of every child but the servers
+    web_connections: int = MOST_CONNECTIONS  # of each web process
+
+
+def connections_for(*, files: int) -> int:
+    """How many connections a web process may keep that may have so many files open."""
+    return max(FEWEST_CONNECTIONS, min(MOST_CONNECTIONS, files - OTHER_FILES))
 
 
 def web_service(*, options: Options) -> Service:
@@ -83,6 +102,8 @@ def web_service(*, options: Options) -> Service:
         *(sys.executable, "-m", "granian", "config.asgi:application"),
         *("--interface", "asginl", "--host", "127.0.0.1", "--port", str(options.port), "--no-ws", "--http", "1"),
         *("--workers", str(options.web_processes)),
+        *("--backlog", str(BACKLOG), "--backpressure", str(options.web_connections)),
+        *("--http1-header-read-timeout", str(HEADER_SECONDS * 1000), "--http1-buffer-size", str(HEADER_BYTES)),
         # A request that still runs after that is cut off; its client repeats it under the same key.
         *("--workers-kill-timeout", "2s", "--respawn-failed-workers", "--log-level", "warning"),
     )

@@ -17,6 +17,7 @@ from django.conf import settings
 from config.embedded import binaries, postgres, redis
 from config.embedded.credentials import Credentials, CredentialsUnreadable, load_or_create_credentials
 from config.embedded.home import Home, find_home
+from config.processes import raise_file_limit
 from config.up import plan
 from config.up.checks import PortTaken, ServerAway, check_surroundings
 from config.up.folder import (
@@ -182,6 +183,7 @@ def _options(*, data_dir: Path) -> plan.Options:
         worker_processes=settings.WORKER_PROCESSES,
         queues=settings.WORKER_QUEUES,
         environment=environment,
+        web_connections=plan.connections_for(files=raise_file_limit()),
     )
 
 

@@ -6,13 +6,14 @@ from uuid import UUID
 
 import pytest
 from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest
 from django.test import Client
 
 from config.staff.roles import Role
 from tests.conftest import Database
 from tests.integration.counter import Counter, dispatch, member_of
 from views_readmodel.live import changes as live
-from views_readmodel.live.listener import NotSignedIn, stream_types_of
+from views_readmodel.live.listener import NotSignedIn, listener_of
 
 
 @pytest.fixture
@@ -52,8 +53,14 @@ def test_a_rebuilt_projection_is_told_as_anything(teller: Counter) -> None:
     assert live.changes_between({}, after) is None
 
 
-def _headers(client: Client, host: str = "127.0.0.1:8000") -> dict[str, str]:
-    return {"host": host, "cookie": "; ".join(f"{name}={cookie.value}" for name, cookie in client.cookies.items())}
+def _request(*, cookie: str = "", host: str = "127.0.0.1:8000") -> HttpRequest:
+    request = HttpRequest()
+    request.META |= {"HTTP_HOST": host, "HTTP_COOKIE": cookie}
+    return request
+
+
+def _cookie(client: Client) -> str:
+    return "; ".join(f"{name}={cookie.value}" for name, cookie in client.cookies.items())
 
 
 @pytest.mark.parametrize(
@@ -67,17 +74,17 @@ def _headers(client: Client, host: str = "127.0.0.1:8000") -> dict[str, str]:
 def test_a_role_is_told_of_what_it_may_see(role: Role, types: set[str], committed_db: Database) -> None:
     client = Client()
     client.force_login(member_of(role))
-    assert stream_types_of(_headers(client)) == types
+    assert listener_of(_request(cookie=_cookie(client))).types == types
 
 
 def test_nobody_listens_without_a_session(committed_db: Database) -> None:
     client = Client()
     client.force_login(member_of(Role.TELLER))
-    signed_in = _headers(client)
+    signed_in = _cookie(client)
     client.logout()
-    for headers in (signed_in, {"host": "127.0.0.1"}, {"host": "127.0.0.1", "cookie": "sessionid=guessed"}):
+    for cookie in (signed_in, "", "sessionid=guessed"):
         with pytest.raises(NotSignedIn):
-            stream_types_of(headers)
+            listener_of(_request(cookie=cookie))
 
 
 def test_nobody_listens_who_was_deactivated(committed_db: Database) -> None:
@@ -87,9 +94,9 @@ def test_nobody_listens_who_was_deactivated(committed_db: Database) -> None:
     member.is_active = False
     member.save()
     with pytest.raises(NotSignedIn):
-        stream_types_of(_headers(client))
+        listener_of(_request(cookie=_cookie(client)))
 
 
 def test_a_host_that_is_not_ours_is_refused(committed_db: Database) -> None:
     with pytest.raises(DisallowedHost):
-        stream_types_of({"host": "evil.example"})
+        listener_of(_request(host="evil.example"))

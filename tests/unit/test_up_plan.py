@@ -8,6 +8,7 @@ import pytest
 
 from config.up import plan
 from config.up.output import LineReader, Terminal
+from views_readmodel.live.stream import MOST_LISTENERS
 
 OPTIONS = plan.Options(
     port=8123,
@@ -79,6 +80,21 @@ def _read(written: bytes, *, chatter: re.Pattern[str] | None = None) -> str:
     assert not reader.read()
     os.close(reading)
     return stream.getvalue()
+
+
+def test_the_web_server_takes_far_more_connections_than_there_are_threads_and_listeners() -> None:
+    argv = plan.web_service(options=OPTIONS).argv
+    given = {name: int(argv[argv.index(name) + 1]) for name in ("--backlog", "--backpressure")}
+    assert given == {"--backlog": plan.BACKLOG, "--backpressure": plan.MOST_CONNECTIONS}
+    assert MOST_LISTENERS * 3 < plan.MOST_CONNECTIONS
+    assert int(argv[argv.index("--http1-header-read-timeout") + 1]) <= 6_000
+    assert int(argv[argv.index("--http1-buffer-size") + 1]) * plan.MOST_CONNECTIONS <= 256 * 1024 * 1024
+
+
+def test_no_more_connections_are_taken_than_files_may_be_open() -> None:
+    assert plan.connections_for(files=1_000_000) == plan.MOST_CONNECTIONS
+    assert plan.connections_for(files=1024) == 1024 - plan.OTHER_FILES
+    assert plan.connections_for(files=200) == plan.FEWEST_CONNECTIONS
 
 
 def test_it_prefixes_each_whole_line_and_keeps_a_last_one_without_an_end() -> None:

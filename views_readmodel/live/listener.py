@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from http.cookies import CookieError, SimpleCookie
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.conf import settings
 from django.contrib.auth import get_user
@@ -30,32 +30,36 @@ class NotSignedIn(Exception):
     """There is no valid session."""
 
 
-def stream_types_of(headers: dict[str, str]) -> frozenset[str]:
-    """The types of streams that the person may know of. Raises `NotSignedIn`, DisallowedHost."""
+class Listener(NamedTuple):
+    """Somebody who may listen."""
+
+    person: str
+    types: frozenset[str]  # of the streams that they may know of
+
+
+def listener_of(request: HttpRequest) -> Listener:
+    """The person, and the types of streams that they may know of. Raises `NotSignedIn`, DisallowedHost."""
     close_old_connections()
     try:
-        request = _request(headers)
         request.get_host()
+        session: Any = import_module(settings.SESSION_ENGINE).SessionStore(_session_key(request))
+        request.session = session
         user = get_user(request)
         if not user.is_authenticated:
             raise NotSignedIn
-        return frozenset(name for name, permission in _MAY_KNOW.items() if user.has_perm(permission))
+        types = frozenset(name for name, permission in _MAY_KNOW.items() if user.has_perm(permission))
+        return Listener(str(user.pk), types)
     finally:
         close_old_connections()
 
 
-def _request(headers: dict[str, str]) -> HttpRequest:
-    """As much of a request as Django needs to know whose it is."""
+def _session_key(request: HttpRequest) -> str | None:
     try:
-        cookies = SimpleCookie(headers.get("cookie", ""))
+        cookies = SimpleCookie(request.META.get("HTTP_COOKIE", ""))
     except CookieError as error:
         raise NotSignedIn from error
     found = cookies.get(settings.SESSION_COOKIE_NAME)
-    request: Any = HttpRequest()
-    request.META["HTTP_HOST"] = headers.get("host", "")
-    request.session = import_module(settings.SESSION_ENGINE).SessionStore(found.value if found else None)
-    checked: HttpRequest = request
-    return checked
+    return found.value if found else None
 
 
-__all__ = ["DisallowedHost", "NotSignedIn", "stream_types_of"]
+__all__ = ["DisallowedHost", "Listener", "NotSignedIn", "listener_of"]
