@@ -1,11 +1,15 @@
 """Whether this process lives, and whether it is ready to serve: `/health/live` and `/health/ready`.
 
-Invariant: an answer comes within a few seconds whatever is broken, and tells which part is. Imported by `config.urls`.
+Invariants: an answer comes within a few seconds whatever is broken, and tells which part is; however many ask, there is
+one look at the database and the broker in a second. Imported by `config.urls`.
 """
 
 import logging
 from collections.abc import Callable
 from functools import lru_cache
+from threading import Lock
+from time import monotonic
+from typing import Final
 
 from django.conf import settings
 from django.db import connection
@@ -18,6 +22,8 @@ from config.celery import app as celery_app
 from views_readmodel.delay import posting_is_delayed
 
 BROKER_TIMEOUT_SECONDS = 1.0
+KEPT_SECONDS = 1.0
+"""For how long an answer is given again."""
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +39,38 @@ def live(_request: HttpRequest) -> JsonResponse:
 @require_safe
 def ready(_request: HttpRequest) -> JsonResponse:
     """Answer 200 when database, broker and migrations are in order, else 503; the body names each."""
+    status, body = _latest.answer()
+    return JsonResponse(body, status=status)
+
+
+Answer = tuple[int, dict[str, str]]
+
+
+class Latest:
+    """The answer of the last look, for as long as it is young; while one thread looks, others are told what was."""
+
+    def __init__(self, look: Callable[[], Answer]) -> None:
+        self._look = look
+        self._lock = Lock()
+        self._found: Answer | None = None
+        self._at = 0.0  # monotonic seconds
+
+    def answer(self) -> Answer:
+        """Status and body."""
+        if self._found is not None and monotonic() - self._at < KEPT_SECONDS:
+            return self._found
+        if not self._lock.acquire(blocking=self._found is None):
+            return self._found or self._look()
+        try:
+            if self._found is None or monotonic() - self._at >= KEPT_SECONDS:
+                self._found = self._look()
+                self._at = monotonic()
+            return self._found
+        finally:
+            self._lock.release()
+
+
+def _look() -> Answer:
     checks = {
         "database": _passes(_check_database),
         "broker": _passes(_check_broker),
@@ -42,7 +80,10 @@ def ready(_request: HttpRequest) -> JsonResponse:
     body = {name: "ok" if passed else "failing" for name, passed in checks.items()}
     # Whoever is asked for something does it all the same: this is told, and sends nobody away.
     body["posting"] = "delayed" if not checks["database"] or posting_is_delayed() else "ok"
-    return JsonResponse({"status": "ok" if healthy else "failing", **body}, status=200 if healthy else 503)
+    return 200 if healthy else 503, {"status": "ok" if healthy else "failing", **body}
+
+
+_latest: Final = Latest(_look)
 
 
 def _passes(check: Callable[[], None]) -> bool:

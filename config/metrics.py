@@ -21,15 +21,17 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, Throttled
 from rest_framework.request import Request
 
 from config.staff.authentication import BearerAuthentication
+from config.staff.limits import stranger_wait_seconds
 from eventstore.collecting import StoreCollector
 from views_readmodel.slow import TransfersCollector
 
 SEES_SUBSCRIPTIONS: Final = "eventstore.view_checkpoint"
 MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+_HEADER: Final = "Authorization"
 
 logger = logging.getLogger(__name__)
 
@@ -38,32 +40,46 @@ logger = logging.getLogger(__name__)
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Everything, in Prometheus's text format."""
-    member = _member(request)
-    if not _has_token(request) and (member is None or not member.is_authenticated):
-        refused = HttpResponse("Who are you?\n", status=401, content_type="text/plain")
-        refused["WWW-Authenticate"] = "Bearer"
-        return refused
-    if not _has_token(request) and not member.has_perm(SEES_SUBSCRIPTIONS):
-        return HttpResponse("Your role may not see this.\n", status=403, content_type="text/plain")
+    if not _has_token(request):
+        try:
+            member = _member(request)
+        except Throttled as throttled:
+            return _wait(int(throttled.wait or 1))
+        except APIException:  # counted where the token was looked up
+            return _unknown()
+        if member is None or not member.has_perm(SEES_SUBSCRIPTIONS):
+            seconds = stranger_wait_seconds(request)
+            return _wait(seconds) if seconds else _unknown() if member is None else _forbidden()
     return HttpResponse(generate_latest(_registry()), content_type=CONTENT_TYPE_LATEST)
+
+
+def _forbidden() -> HttpResponse:
+    return HttpResponse("Your role may not see this.\n", status=403, content_type="text/plain")
+
+
+def _unknown() -> HttpResponse:
+    refused = HttpResponse("Who are you?\n", status=401, content_type="text/plain")
+    refused["WWW-Authenticate"] = "Bearer"
+    return refused
+
+
+def _wait(seconds: int) -> HttpResponse:
+    refused = HttpResponse("There were too many requests.\n", status=429, content_type="text/plain")
+    refused["Retry-After"] = str(seconds)
+    return refused
 
 
 def _has_token(request: HttpRequest) -> bool:
     wanted = settings.METRICS_TOKEN
-    given = request.headers.get("Authorization", "")
+    given = request.headers.get(_HEADER, "")
     return bool(wanted) and hmac.compare_digest(given.encode(), f"Bearer {wanted}".encode())
 
 
 def _member(request: HttpRequest) -> Any:
-    """Whose bearer token or session it is, or None."""
-    if "Authorization" not in request.headers:
-        return request.user
-    if _has_token(request):
-        return None
-    try:
-        found = BearerAuthentication().authenticate(Request(request))
-    except APIException:
-        return None
+    """Whose token or session it is, or None. Raises APIException for a wrong token, Throttled for who guesses."""
+    if _HEADER not in request.headers:
+        return request.user if request.user.is_authenticated else None
+    found = BearerAuthentication().authenticate(Request(request))
     return found and found[0]
 
 

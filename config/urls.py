@@ -6,14 +6,14 @@ from django.views.generic import RedirectView
 
 from config import health, metrics
 from config.staff.passwords import change_password
-from eventstore.rest.views import unknown_address
+from config.unknown import counted_unknown_address
 
 urlpatterns = [
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
     path("metrics", metrics.metrics, name="metrics"),
     path("api/v1/", include("config.api")),
-    re_path(r"^api(/(?s:.*))?\Z", unknown_address),
+    re_path(r"^api(/(?s:.*))?\Z", counted_unknown_address),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("password", change_password, name="password"),

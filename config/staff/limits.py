@@ -1,7 +1,8 @@
 """Limits on how often anybody may ask: by principal, and by address where nobody has signed in.
 
 A limit is so many requests a minute, all of which may come at once (the "generic cell rate algorithm"): one number in
-Redis for each principal and kind, one round trip for each request, and an exact time to come back at. Invariant: when
+Redis for each principal and kind, one round trip for each request, and an exact time to come back at. Who is refused
+something is counted like who gets it. Invariant: when
 Redis is away nobody is limited, and nobody waits but who found it away; a thread finds out when it is back. Settings
 name the classes and the middleware.
 """
@@ -37,7 +38,10 @@ PATIENCE_SECONDS: Final = 0.15
 RETRY_SECONDS: Final = 2.0
 """How long to leave Redis alone after it did not answer."""
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_NOT_PAGES: Final = ("/api/", "/health/", "/metrics")  # the API has throttles of its own; probes come every second
+# The API has throttles of its own, which know whose a token is. Probes and scrapes come every few seconds, cost next to
+# nothing or are refused with a count of their own; what only begins as they do is counted as any page.
+_API: Final = "/api"
+_NOT_COUNTED: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 # Takes one request's share of the minute and answers 0, or how many microseconds to wait for it.
 _TAKE: Final = """
@@ -150,11 +154,21 @@ def refused_token_wait_seconds(request: Any) -> int:
     return wait_seconds("refused_tokens", _address(request))
 
 
+def stranger_wait_seconds(request: Any) -> int:
+    """Counts a request whose sender nobody knows, or nobody need know, by address: 0, or the seconds to wait."""
+    return wait_seconds("anonymous", _address(request))
+
+
+def listener_wait_seconds(request: HttpRequest, person: str | None) -> int:
+    """Counts a stream that somebody asks for, among the reads of the person, or by address."""
+    return wait_seconds("person_reads", person) if person else stranger_wait_seconds(request)
+
+
 def page_limit_middleware(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     """The same for pages: by person, and by address before the log-in. Stands after the session's middleware."""
 
     def answer(request: HttpRequest) -> HttpResponseBase:
-        if request.path.startswith(_NOT_PAGES):
+        if request.path in _NOT_COUNTED or request.path == _API or request.path.startswith(f"{_API}/"):
             return get_response(request)
         seconds = wait_seconds(*_counted(request))
         return too_many(request, retry_seconds=seconds) if seconds else get_response(request)

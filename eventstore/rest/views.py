@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
-from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -25,8 +25,11 @@ class ApiView(APIView):
     # Whether a request that changes something says more than its address does.
     takes_body: ClassVar[bool] = True
 
+    _is_counted = False
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuses what the caller may not, and what nobody would read: a body to a GET, a query to a POST."""
+        self._count(request)
         super().initial(request, *args, **kwargs)
         if request.method in SAFE_METHODS:
             expects_body = False
@@ -35,6 +38,21 @@ class ApiView(APIView):
             read_query(request, QuerySerializer)
         if not expects_body and request.stream is not None:
             raise ValidationError({NO_FIELD: [ErrorDetail("This takes no body.", code="unexpected_body")]})
+
+    def _count(self, request: Request) -> None:
+        """Counts the request before anything is refused: a refusal costs as much as an answer. Raises Throttled."""
+        try:
+            self.perform_authentication(request)
+        except PermissionDenied:  # a session, and no token against forgery: it counts by address
+            self.check_throttles(request)
+            raise
+        self.check_throttles(request)
+
+    def check_throttles(self, request: Request) -> None:
+        """Once for each request: the framework asks again after the permissions."""
+        if not self._is_counted:
+            self._is_counted = True
+            super().check_throttles(request)
 
 
 @csrf_exempt  # it does nothing, so that whoever asks may be told so

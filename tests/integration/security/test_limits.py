@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from pytest_django import Settings
 
 from config.staff import limits
 from config.staff.roles import Role
 from eventstore.ids import new_id
+from eventstore.rest.scopes import request_of
 from tests.conftest import Database
 from tests.integration.counter import API, Counter, problem
 from tests.integration.pages.desk import Desk
 from tests.redis_server import RedisServer
+from views_readmodel.live.stream import LiveChanges, Refused
 
 PATIENT_SECONDS = 3.0
 
@@ -25,6 +28,7 @@ PATIENT_SECONDS = 3.0
 def limited(committed_db: Database, settings: Settings) -> Iterator[Settings]:
     """Everything at most three times a minute."""
     settings.RATE_LIMITS = dict.fromkeys(settings.RATE_LIMITS, 3)
+    limits._client(settings.REDIS_URL).flushdb()
     yield settings
     limits._away.clear()
 
@@ -64,6 +68,81 @@ def test_a_program_has_a_limit_of_its_own(limited: Settings) -> None:
 def test_whoever_is_not_signed_in_is_counted_by_address() -> None:
     assert [Client().get(f"{API}/schema").status_code for _ in range(4)] == [200] * 3 + [429]
     assert Client(REMOTE_ADDR="192.0.2.1").get(f"{API}/schema").status_code == 200
+
+
+COOKIE = {"Cookie": f"sessionid={'a' * 32}"}
+
+
+@pytest.mark.parametrize(
+    ("address", "headers", "status"),
+    [
+        (f"{API}/accounts", {}, 401),
+        (f"{API}/accounts", COOKIE, 401),
+        (f"{API}/accounts", {"Authorization": "Basic eA=="}, 401),
+        (f"{API}/nowhere", {}, 404),
+        ("/api", {}, 404),
+        ("/api/v9/accounts", COOKIE, 404),
+        ("/metrics", {}, 401),
+        ("/metrics", COOKIE, 401),
+        ("/metrics", {"Authorization": "Basic eA=="}, 401),
+        ("/metrics", {"Authorization": f"Bearer {'0' * 64}"}, 401),
+        ("/metrics/x", {}, 404),
+        ("/metricsx", {}, 404),
+        ("/health/x", COOKIE, 404),
+        ("/health/live/", {}, 404),
+    ],
+)
+def test_who_is_refused_is_counted_too(address: str, headers: dict[str, str], status: int) -> None:
+    answers = [Client(headers=headers).get(address) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [status] * 3 + [429]
+    assert int(answers[-1].headers["Retry-After"]) >= 1
+
+
+def test_what_a_role_forbids_and_what_is_forged_is_counted_too() -> None:
+    auditor = _counter(Role.AUDITOR)
+    assert [auditor.post("customers", {"name": "Alice"}).status_code for _ in range(4)] == [403] * 3 + [429]
+    desk = Desk(Role.TELLER).client
+    desk.handler.enforce_csrf_checks = True
+    limits._client(settings.REDIS_URL).flushdb()
+    sent = [desk.post(f"{API}/customers", {"name": "Alice"}, "application/json") for _ in range(4)]
+    assert [answer.status_code for answer in sent] == [403] * 3 + [429]
+
+
+def test_a_request_is_counted_once(limited: Settings) -> None:
+    limited.RATE_LIMITS = limited.RATE_LIMITS | {"person_reads": 6}
+    counter = _counter()
+    assert [counter.get("accounts").status_code for _ in range(7)] == [200] * 6 + [429]
+
+
+def test_probes_and_scrapes_are_not_counted(limited: Settings) -> None:
+    limited.METRICS_TOKEN = "scrape"
+    scrape = {"Authorization": "Bearer scrape"}
+    for _ in range(6):
+        assert Client().get("/health/live").status_code == 200
+        assert Client().get("/health/ready").status_code == 200
+        assert Client(headers=scrape).get("/metrics").status_code == 200
+
+
+def _streams(cookie: str, times: int) -> list[int]:
+    """The statuses of streams that somebody asks for."""
+    live = LiveChanges(wait_seconds=limits.listener_wait_seconds)
+    headers = [(b"host", b"127.0.0.1"), (b"cookie", cookie.encode())]
+    scope = {"method": "GET", "path": "/live/changes", "headers": headers, "client": ("192.0.2.7", 1)}
+    found = []
+    for _ in range(times):
+        try:
+            live._look(request_of(scope))
+        except Refused as refused:
+            found.append(refused.status)
+        else:
+            found.append(200)
+    return found
+
+
+def test_streams_are_counted_by_person_and_who_has_no_session_by_address() -> None:
+    assert _streams("sessionid=invented", 4) == [401] * 3 + [429]
+    desk = Desk(Role.TELLER).client
+    assert _streams(f"sessionid={desk.cookies['sessionid'].value}", 4) == [200] * 3 + [429]
 
 
 def test_who_guesses_tokens_is_told_to_wait() -> None:
