@@ -16,17 +16,42 @@ from typing import Any
 
 from django.conf import settings
 
+from config.bodies import Bodies
 from config.bridge import Bridge, Receive, Send
 from config.celery import warm_publishing
 from config.handler import wsgi_application
 from config.headers import with_headers
-from config.processes import end_with
-from views_readmodel.live.stream import PATH, LiveChanges
+from config.processes import end_with, raise_file_limit
+from views_readmodel.live.stream import MOST_LISTENERS, PATH, LiveChanges
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-_pages = Bridge(wsgi_application(), threads=settings.WEB_THREADS)
-_live = LiveChanges()
+_django = wsgi_application()
+
+# They know models, which are there once Django is set up.
+from config.refusals import API, refusal  # noqa: E402
+from config.staff.limits import listener_wait_seconds  # noqa: E402
+from eventstore.rest.parsing import MAX_BODY_BYTES  # noqa: E402
+
+FILES_PER_LISTENER = 4
+"""Of the files that a process may have open, listeners take a part; the rest is for who asks."""
+
+
+def _most_bytes_of(path: str) -> int:
+    """How large a body may be: as large as whoever reads it will take."""
+    return MAX_BODY_BYTES if path.startswith(API) else int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+
+
+_pages = Bridge(
+    _django,
+    threads=settings.WEB_THREADS,
+    refuse=refusal,
+    bodies=Bodies(most_of=_most_bytes_of),
+)
+_live = LiveChanges(
+    wait_seconds=listener_wait_seconds,
+    most_listeners=min(MOST_LISTENERS, raise_file_limit() // FILES_PER_LISTENER),
+)
 _noticing: set[int] = set()  # the signals that end the streams
 
 
@@ -34,7 +59,7 @@ async def application(scope: Mapping[str, Any], receive: Receive, send: Send) ->
     """Answers a request. Start and stop of the server need nothing; servers do without what raises."""
     if scope["type"] != "http":
         raise NotImplementedError(scope["type"])
-    send = with_headers(send)
+    send = with_headers(scope, send)
     if scope["path"] != PATH:
         await _pages(scope, receive, send)
         return

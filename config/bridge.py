@@ -3,7 +3,8 @@
 Why not Django's own ASGI handler: its synchronous middleware makes it several times slower, and loses the connection
 that a thread keeps to the database. Measured beside the plain WSGI server: docs/adr/0013. An answer that fits is sent
 in one piece; a long one is passed on chunk by chunk, no faster than it is read, and given up when its reader stalls,
-for it holds a thread. Used by `config.asgi`.
+for it holds a thread. What cannot be meant is refused before a thread has it: a body that is too large, too slow or cut
+off (`config.bodies`), and two headers where one decides. Used by `config.asgi`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import io
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+from config.bodies import Bodies, ClientGone, Place, RequestTooLarge, RequestTooSlow, TooManyBodies
 
 Message = dict[str, Any]
 Scope = Mapping[str, Any]
@@ -21,41 +24,74 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-MOST_BODY_BYTES: Final = 16 * 1024 * 1024
-"""The largest request that is read into memory; Django itself takes less."""
 IN_ONE_PIECE_BYTES: Final = 256 * 1024
 STALL_SECONDS: Final = 20.0
 """How long a reader may take for one chunk of a long answer."""
 
 _PLAIN_NAMES: Final = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
+_SINGLE: Final = {b"authorization": "Authorization", b"idempotency-key": "Idempotency-Key"}
+"""Headers that decide whose request it is and whether it is done once: of two, nobody knows which was meant."""
 
 
-class RequestTooLarge(Exception):
-    """The request is larger than anybody has a use for."""
+class Refuse(Protocol):
+    """Makes status, headers and body of a refusal."""
 
-
-class ClientGone(Exception):
-    """The client went away before it had said all, or does not read on."""
+    def __call__(
+        self, scope: Scope, /, *, code: str, detail: str = "", field: str | None = None
+    ) -> tuple[int, Headers, bytes]:
+        """`code` is that of a problem; `field` names the header that is wrong."""
+        ...
 
 
 class Bridge:
     """An ASGI application around a WSGI one."""
 
-    def __init__(self, application: Callable[..., Any], *, threads: int, stall_seconds: float = STALL_SECONDS) -> None:
+    def __init__(
+        self,
+        application: Callable[..., Any],
+        *,
+        threads: int,
+        refuse: Refuse,
+        bodies: Bodies | None = None,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
         self._application = application
+        self._refuse = refuse
+        self._bodies = bodies or Bodies()
         self._stall_seconds = stall_seconds
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="web")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
+        place = Place()
         try:
-            body = await _read(receive)
-        except RequestTooLarge:
-            await _refuse(send, status=413)
-            return
-        except ClientGone:  # half a request must not be carried out
-            await _refuse(send, status=400)  # to one that is there still, and whose body was no body
-            return
+            await self._serve(scope, receive, send, place)
+        finally:
+            self._bodies.give_back(place)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, place: Place) -> None:
+        told: dict[str, str] = {}
+        body = b""
+        if twice := _repeated(scope):
+            told = {"code": "validation_error", "detail": f"There must be one {twice} header.", "field": twice}
+        else:
+            try:
+                body = await self._bodies.read(scope, receive, place)
+            except RequestTooLarge:
+                told = {"code": "request_too_large"}
+            except RequestTooSlow:
+                told = {"code": "request_too_slow"}
+            except TooManyBodies:
+                told = {"code": "bodies_busy"}
+            except ClientGone:  # half a request must not be carried out; it may be there still, its body being no body
+                told = {"code": "validation_error", "detail": "The body ends before its end."}
+        if told:
+            await _send_whole(send, *self._refuse(scope, **told))
+        else:
+            await self._ask(scope, body, send)
+
+    async def _ask(self, scope: Scope, body: bytes, send: Send) -> None:
+        """Has the application answer, in a thread."""
         loop = asyncio.get_running_loop()
 
         def pass_on(message: Message) -> None:
@@ -133,18 +169,10 @@ def environ_of(scope: Scope, body: bytes) -> dict[str, Any]:
     return environ
 
 
-async def _read(receive: Receive) -> bytes:
-    """The whole body. Raises `RequestTooLarge`, `ClientGone`."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        body += message.get("body", b"")
-        if len(body) > MOST_BODY_BYTES:
-            raise RequestTooLarge
-        if not message.get("more_body", False):
-            return bytes(body)
+def _repeated(scope: Scope) -> str | None:
+    """The name of a header that stands there twice and decides something."""
+    names = [name for name, _ in scope["headers"] if name in _SINGLE]
+    return next((_SINGLE[name] for name in names if names.count(name) > 1), None)
 
 
 def _first_piece(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes] | None]:
@@ -161,9 +189,9 @@ def _encoded(headers: list[tuple[str, str]]) -> Headers:
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
-async def _refuse(send: Send, *, status: int) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
-    await send({"type": "http.response.body", "body": b""})
+async def _send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _as_coroutine(send: Send, message: Message) -> None:

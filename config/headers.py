@@ -6,13 +6,16 @@ Invariant: no answer leaves without them; what an answer says itself stands. Imp
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
 from csp.utils import build_policy
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
+
+from eventstore.rest.correlation import HEADER as CORRELATION_ID
+from eventstore.rest.scopes import correlation_id_of_scope
 
 Message = dict[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -26,6 +29,7 @@ _FEATURES: Final = (
 )
 _PERMISSIONS: Final = ", ".join(f"{feature}=()" for feature in _FEATURES)
 _NOT_KEPT: Final = "no-store, private"
+_CORRELATION: Final = CORRELATION_ID.lower().encode()
 
 
 @lru_cache(maxsize=1)
@@ -59,14 +63,16 @@ def headers_middleware(get_response: Callable[[HttpRequest], HttpResponseBase]) 
     return answer
 
 
-def with_headers(send: Send) -> Send:
-    """The same around an ASGI server's `send`."""
+def with_headers(scope: Mapping[str, Any], send: Send) -> Send:
+    """The same around an ASGI server's `send`, and the correlation id where whoever answered knows of none."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             given = list(message.get("headers", ()))
             named = {name.lower() for name, _ in given}
             missing = [pair for pair in _encoded() if pair[0] not in named]
+            if _CORRELATION not in named:
+                missing.append((_CORRELATION, str(correlation_id_of_scope(scope)).encode()))
             message = {**message, "headers": [*given, *missing]}
         await send(message)
 

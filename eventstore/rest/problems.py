@@ -50,6 +50,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "not_found": Kind(404, "There is no such thing."),
         "method_not_allowed": Kind(405, "This address does not take this method."),
         "not_acceptable": Kind(406, "This cannot be had in that format."),
+        "request_too_slow": Kind(408, "The request did not arrive in time."),
         "conflict": Kind(409, "Somebody else has changed this in the meantime."),
         "idempotency_in_progress": Kind(409, "The first request with this key is still in progress.", 1),
         "version_mismatch": Kind(412, "It has changed since you last looked."),
@@ -58,6 +59,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "idempotency_key_reused": Kind(422, "This Idempotency-Key was used for a different request."),
         "rate_limited": Kind(429, "There were too many requests."),
         "internal_error": Kind(500, "Something went wrong on our side."),
+        "bodies_busy": Kind(503, "Too many large requests are on their way.", 5),
         "busy": Kind(503, "Others are writing to this right now.", 1),
         "downloads_busy": Kind(503, "Too many files are being downloaded.", 10),
         "not_yet_visible": Kind(503, "What was just written cannot be seen yet.", 1),
@@ -207,13 +209,23 @@ class ProblemFormatter(ExceptionFormatter):
         return str(self.exc.detail)
 
 
-def problem_response(request: HttpRequest, *, code: str, detail: str = "") -> HttpResponse:
+def problem_response(
+    request: HttpRequest, *, code: str, detail: str = "", errors: list[FieldProblem] | None = None
+) -> HttpResponse:
     """A problem for an answer that no view gives, such as an unknown address."""
     kind = KINDS[code]
     problem = _problem(
-        request, code=code, status=kind.status, title=kind.title, detail=detail or kind.title, errors=UNSET
+        request,
+        code=code,
+        status=kind.status,
+        title=kind.title,
+        detail=detail or kind.title,
+        errors=UNSET if errors is None else errors,
     )
-    return HttpResponse(msgspec.json.encode(problem), status=kind.status, content_type=PROBLEM_JSON)
+    response = HttpResponse(msgspec.json.encode(problem), status=kind.status, content_type=PROBLEM_JSON)
+    if kind.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(kind.retry_after_seconds)
+    return response
 
 
 def _problem(

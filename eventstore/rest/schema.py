@@ -157,7 +157,7 @@ class EdgeSchema(AutoSchema):
         if "{" in self.path:
             statuses.add(404)
         if self.method in ("POST", "PUT", "PATCH"):
-            statuses |= {413, 415}
+            statuses |= {408, 413, 415}
         if self._takes_key():
             statuses |= {409, 422}
         if self.method == "PATCH":

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from config.bridge import IN_ONE_PIECE_BYTES, MOST_BODY_BYTES, Bridge, environ_of
+from config.bodies import MOST_BODY_BYTES, SMALL_BYTES, Bodies
+from config.bridge import IN_ONE_PIECE_BYTES, Bridge, environ_of
 
 Environ = dict[str, Any]
 SCOPE = {
@@ -24,20 +25,36 @@ SCOPE = {
 }
 
 
+STATUS_OF = {"request_too_large": 413, "request_too_slow": 408, "bodies_busy": 503, "validation_error": 400}
+
+
+def _refuse(_scope: Any, /, *, code: str, detail: str = "", field: str | None = None) -> Any:
+    return STATUS_OF[code], [(b"x-code", code.encode())], (detail or code).encode()
+
+
+def _bridge(application: Callable[..., Any], *, bodies: Bodies | None = None, **options: Any) -> Bridge:
+    return Bridge(application, threads=1, refuse=_refuse, bodies=bodies, **options)
+
+
 def _ask(
-    application: Callable[..., Any], *messages: dict[str, Any], scope: dict[str, Any] = SCOPE
+    application: Callable[..., Any],
+    *messages: dict[str, Any],
+    scope: dict[str, Any] = SCOPE,
+    bodies: Bodies | None = None,
 ) -> list[dict[str, Any]]:
-    """All that the bridge sends for a request whose body comes in these messages."""
+    """All that the bridge sends for a request whose body comes in these messages, and then no more."""
     sent: list[dict[str, Any]] = []
     waiting = list(messages) or [{"type": "http.request", "body": b""}]
 
     async def receive() -> dict[str, Any]:
+        if not waiting:
+            await asyncio.Event().wait()  # for ever
         return waiting.pop(0)
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(Bridge(application, threads=1)(scope, receive, send))
+    asyncio.run(_bridge(application, bodies=bodies)(scope, receive, send))
     return sent
 
 
@@ -107,7 +124,7 @@ def test_who_does_not_read_on_is_given_up_and_the_thread_is_free_again() -> None
             await asyncio.Event().wait()  # for ever
         sent.append(message)
 
-    asyncio.run(Bridge(application, threads=1, stall_seconds=0.05)(SCOPE, receive, send))
+    asyncio.run(_bridge(application, stall_seconds=0.05)(SCOPE, receive, send))
     assert [message.get("more_body", True) for message in sent] == [True] * 3  # nothing says that this was all
     assert closed == [True]
 
@@ -164,6 +181,112 @@ def test_half_a_request_is_not_carried_out() -> None:
     assert sent[0]["status"] == 400  # for one whose body was no body; one that is gone does not hear of it
 
 
+def _piece(length: int, *, more: bool = True) -> dict[str, Any]:
+    return {"type": "http.request", "body": b"x" * length, "more_body": more}
+
+
+GONE = {"type": "http.disconnect"}
+
+
 def test_a_request_larger_than_anybody_needs_is_refused() -> None:
-    piece = {"type": "http.request", "body": b"x" * (MOST_BODY_BYTES // 2 + 1), "more_body": True}
-    assert _ask(_must_not_run, piece, piece)[0]["status"] == 413
+    assert _ask(_must_not_run, *[_piece(MOST_BODY_BYTES // 2 + 1)] * 2, GONE)[0]["status"] == 413
+
+
+def test_each_address_takes_as_much_as_whoever_reads_it() -> None:
+    bodies = Bodies(most_of=lambda path: 10 if path.startswith("/customers") else 5)
+    whole = _ask(_taken, _piece(10, more=False), bodies=bodies)
+    assert whole[1]["body"] == b"10"
+    assert _ask(_must_not_run, _piece(11, more=False), bodies=bodies)[0]["status"] == 413
+
+
+def test_what_says_that_it_will_be_too_large_is_not_collected() -> None:
+    bodies = Bodies(most_held_bytes=0)  # the first large piece that was kept would be refused for that
+    scope = {**SCOPE, "headers": [(b"content-length", b"3000000")]}
+    sent = _ask(_must_not_run, *[_piece(100_000)] * 29, _piece(100_000, more=False), scope=scope, bodies=bodies)
+    assert sent[0]["status"] == 413
+
+
+def test_who_waits_to_be_told_to_go_on_is_refused_at_once() -> None:
+    scope = {**SCOPE, "headers": [(b"content-length", b"3000000"), (b"expect", b"100-continue")]}
+
+    async def receive() -> dict[str, Any]:
+        pytest.fail("it was told to go on")
+
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    asyncio.run(_bridge(_must_not_run)(scope, receive, send))
+    assert sent[0]["status"] == 413
+
+
+def test_who_says_nothing_in_the_middle_of_a_body_is_given_up() -> None:
+    assert _ask(_must_not_run, _piece(1), bodies=Bodies(stall_seconds=0.05))[0]["status"] == 408
+
+
+def test_who_says_a_little_now_and_then_is_given_up_too() -> None:
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.01)
+        return _piece(1)
+
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    bridge = _bridge(_must_not_run, bodies=Bodies(stall_seconds=5, body_seconds=0.2))
+    asyncio.run(asyncio.wait_for(bridge(SCOPE, receive, send), 5))
+    assert sent[0]["status"] == 408
+
+
+def _taken(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    start_response("200 OK", [])
+    return [b"%d" % len(environ["wsgi.input"].read())]
+
+
+def test_all_large_bodies_together_take_no_more_than_there_is_and_small_ones_find_a_place() -> None:
+    large = SMALL_BYTES + 600
+    bodies = Bodies(most_held_bytes=1_000)
+
+    async def three() -> list[list[dict[str, Any]]]:
+        bridge = _bridge(_taken, bodies=bodies)
+        answers: list[list[dict[str, Any]]] = [[], [], []]
+        go_on = asyncio.Event()
+
+        def asking(number: int, *pieces: dict[str, Any]) -> Any:
+            waiting = list(pieces)
+
+            async def receive() -> dict[str, Any]:
+                if number == 0 and len(waiting) == 1:
+                    await go_on.wait()
+                return waiting.pop(0)
+
+            async def send(message: dict[str, Any]) -> None:
+                answers[number].append(message)
+
+            return bridge(SCOPE, receive, send)
+
+        first = asyncio.ensure_future(asking(0, _piece(large), _piece(1, more=False)))
+        while not bodies.held_bytes:
+            await asyncio.sleep(0)
+        await asking(1, _piece(large, more=False))
+        await asking(2, _piece(SMALL_BYTES, more=False))
+        go_on.set()
+        await first
+        return answers
+
+    first, second, third = asyncio.run(three())
+    assert (first[0]["status"], first[1]["body"]) == (200, b"%d" % (large + 1))
+    assert second[0]["status"] == 503
+    assert (third[0]["status"], third[1]["body"]) == (200, b"%d" % SMALL_BYTES)
+    assert bodies.held_bytes == 0
+
+
+@pytest.mark.parametrize("name", ["Authorization", "Idempotency-Key"])
+def test_two_headers_where_one_decides_are_refused(name: str) -> None:
+    twice = [(name.lower().encode(), b"a"), (b"host", b"bank.example"), (name.lower().encode(), b"b")]
+    sent = _ask(_must_not_run, scope={**SCOPE, "headers": twice})
+    assert sent[0]["status"] == 400
+    assert name.encode() in sent[1]["body"]
+    assert _ask(_taken, scope={**SCOPE, "headers": twice[:2]})[0]["status"] == 200

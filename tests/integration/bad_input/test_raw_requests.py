@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
+import resource
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
 from tests.daybook_process import ROOT, Daybook, remove_folder, short_folder
+from tests.integration.signed_in import signed_in
+from views_readmodel.live.stream import MOST_LISTENERS_OF_ONE
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 20.0
 SLOW_CLIENTS = 60
 """More than the server has threads."""
+IDLE_CLIENTS = 1_500
+"""More than a server takes that nobody has told how many there may be."""
+STREAMS = 60
+OWN_FILES = 4_096
 
 HOST = b"Host: 127.0.0.1\r\n"
 POST = b"POST /api/v1/auth/login HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
@@ -72,7 +82,8 @@ OUTSIDE = (
 def daybook() -> Iterator[Daybook]:
     """A Daybook for these tests."""
     folder = short_folder()
-    with Daybook(data_dir=folder).ready() as daybook:
+    with Daybook(data_dir=folder, demo=True).ready() as daybook:
+        daybook.wait_for_line("Log in as teller")
         yield daybook
     remove_folder(folder)
 
@@ -120,12 +131,95 @@ def test_bodies_that_are_cut_off_leave_nothing_behind(daybook: Daybook) -> None:
             client.sendall(POST[: length % len(POST)])
 
 
-def test_clients_that_are_slow_to_ask_hold_up_nobody(daybook: Daybook) -> None:
+def _connected(daybook: Daybook, stack: ExitStack) -> socket.socket:
+    return stack.enter_context(closing(socket.create_connection(("127.0.0.1", daybook.port), timeout=PATIENCE_SECONDS)))
+
+
+def _answers(daybook: Daybook) -> None:
+    for _ in range(5):
+        assert httpx.get(f"http://127.0.0.1:{daybook.port}/log-in", timeout=3).status_code == 200
+
+
+def test_clients_that_are_slow_to_ask_hold_up_nobody_and_are_given_up(daybook: Daybook) -> None:
     with ExitStack() as stack:
-        for _ in range(SLOW_CLIENTS):
-            client = socket.create_connection(("127.0.0.1", daybook.port), timeout=PATIENCE_SECONDS)
-            stack.enter_context(closing(client))
+        clients = [_connected(daybook, stack) for _ in range(SLOW_CLIENTS)]
+        for client in clients:
             client.sendall(POST + b'Content-Length: 1000\r\n\r\n{"user')
-        for _ in range(5):
-            shown = httpx.get(f"http://127.0.0.1:{daybook.port}/log-in", timeout=PATIENCE_SECONDS)
-            assert shown.status_code == 200
+        _answers(daybook)
+        for client in clients:
+            assert client.recv(65_536).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """This process may have as many connections open as the test needs."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] != resource.RLIM_INFINITY and before[1] < OWN_FILES:
+        pytest.skip("this process may not have so many files open")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], OWN_FILES), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_clients_that_do_nothing_at_all_hold_up_nobody_and_are_cut_off(daybook: Daybook, many_files: None) -> None:
+    with ExitStack() as stack:
+        clients = [_connected(daybook, stack) for _ in range(IDLE_CLIENTS)]
+        for client in clients[::3]:
+            client.sendall(GET)  # and never an empty line
+        for client in clients[1::3]:
+            client.sendall(GET + b"\r\n")
+        _answers(daybook)
+        for client in clients[1::3]:
+            assert client.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        for client in clients[:30]:
+            assert not client.recv(65_536) or not client.recv(65_536)  # at most a few words, and then the end
+
+
+def test_one_person_has_so_many_streams_and_no_more(daybook: Daybook) -> None:
+    with closing(signed_in(f"http://127.0.0.1:{daybook.port}")) as browser:
+        cookie = f"sessionid={browser.cookies['sessionid']}".encode()
+    asked = b"GET /live/changes HTTP/1.1\r\n" + HOST + b"Cookie: " + cookie + b"\r\n\r\n"
+    with ExitStack() as stack:
+        clients = [_connected(daybook, stack) for _ in range(STREAMS)]
+        for client in clients:
+            client.sendall(asked)
+        told = [client.recv(65_536) for client in clients]
+        refused = [answer for answer in told if answer.startswith(b"HTTP/1.1 429 ")]
+        assert len([answer for answer in told if answer.startswith(b"HTTP/1.1 200 ")]) == MOST_LISTENERS_OF_ONE
+        assert len(refused) == STREAMS - MOST_LISTENERS_OF_ONE
+        assert all(b"retry-after: " in answer and b"x-correlation-id: " in answer for answer in refused)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:  # who goes makes room
+        with ExitStack() as stack:
+            client = _connected(daybook, stack)
+            client.sendall(asked)
+            if client.recv(65_536).startswith(b"HTTP/1.1 200 "):
+                return
+    pytest.fail("there was no room again")
+
+
+@pytest.mark.parametrize("name", ["Authorization", "Idempotency-Key"])
+def test_two_headers_where_one_decides_are_refused_as_a_problem(name: str, daybook: Daybook) -> None:
+    id = str(uuid4())
+    told = POST + b"".join(f"{name}: {value}\r\n".encode() for value in ("a", "b"))
+    answered = _answer(daybook, told + b"X-Correlation-ID: " + id.encode() + b"\r\nContent-Length: 2\r\n\r\n{}")
+    head, _, body = answered.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert f"x-correlation-id: {id}".encode() in head
+    assert b"content-type: application/problem+json" in head
+    problem = json.loads(body)
+    assert (problem["code"], problem["errors"][0]["field"], problem["correlation_id"]) == ("validation_error", name, id)
+
+
+def test_what_is_too_large_is_refused_as_a_problem_to_who_is_still_speaking(daybook: Daybook) -> None:
+    for path, size in (("/api/v1/auth/login", 10_000_000), ("/log-in", 3_000_000)):
+        answered = httpx.post(
+            f"http://127.0.0.1:{daybook.port}{path}",
+            content=b" " * size,
+            headers={"Content-Type": "application/json"},
+        )
+        assert answered.status_code == 413, path
+        assert UUID(answered.headers["X-Correlation-ID"])
+        if path.startswith("/api/"):
+            assert answered.json()["code"] == "request_too_large"
+            assert answered.json()["correlation_id"] == answered.headers["X-Correlation-ID"]

@@ -10,9 +10,9 @@ import pytest
 from django.test import Client
 
 from config.asgi import application
-from config.bridge import MOST_BODY_BYTES
 from config.headers import security_headers
 from config.staff.roles import Role
+from eventstore.rest.parsing import MAX_BODY_BYTES
 from tests.conftest import Database
 from tests.integration.security.addresses import path_of, routes
 from tests.integration.security.bank import Bank
@@ -111,7 +111,7 @@ def test_the_live_stream_and_what_is_too_large_have_them_too(committed_db: Datab
     for method, path, body, status in (
         ("GET", PATH, b"", 401),
         ("POST", PATH, b"", 405),
-        ("POST", "/api/v1/customers", b" " * (MOST_BODY_BYTES + 1), 413),
+        ("POST", "/api/v1/customers", b" " * (MAX_BODY_BYTES + 1), 413),
     ):
         answered, headers = _asgi(method, path, body)
         assert answered == status
