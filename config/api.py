@@ -6,12 +6,18 @@ Imported by `config.urls`. A class here has no code of its own beside that: its 
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
+from threading import Lock
+from typing import Final, NamedTuple
 from uuid import UUID
 
+from django.http import HttpResponse
 from django.urls import path, register_converter
 from django.urls.converters import UUIDConverter
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -19,6 +25,8 @@ from accounts.api.accounts import Close, Deposits, EntryReversal, Freeze, Unfree
 from accounts.api.customers import WriteCustomer, WriteCustomers
 from accounts.services import account_at
 from config.staff.api import Login, Logout
+from eventstore.rest.answers import tagged
+from eventstore.rest.etags import etag_of
 from eventstore.rest.permissions import PUBLIC, requires
 from transfers.api.transfers import WriteTransfers
 from views_readmodel import queries
@@ -87,17 +95,42 @@ class Transfers(ReadTransfers, WriteTransfers):
         return queries.wait_for_transfer(transfer_id=transfer_id, seconds=seconds)
 
 
+class Rendered(NamedTuple):
+    """A document as it is sent."""
+
+    body: bytes
+    etag: str
+    content_type: str
+
+
+_rendering: Final = Lock()
+
+
+@lru_cache(maxsize=8)
+def _rendered_schema(renderer_class: type[BaseRenderer]) -> Rendered:
+    """The schema in one format. It follows from the program alone, and writing it takes a quarter of a second."""
+    document = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    renderer = renderer_class()
+    body = renderer.render(document, renderer_context={})
+    charset = f"; charset={renderer.charset}" if renderer.charset else ""
+    return Rendered(bytes(body), etag_of(bytes(body)), f"{renderer.media_type}{charset}")
+
+
 class Schema(SpectacularAPIView):
-    """The OpenAPI schema."""
+    """The OpenAPI schema, written once for each process and format, and told from memory."""
 
     http_method_names = ["get", "head"]
     authentication_classes = ()
 
     @extend_schema(exclude=True)
     @requires(PUBLIC)
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> HttpResponse:
         """The schema, as YAML or JSON."""
-        response: Response = super().get(request)  # type: ignore[no-untyped-call]
+        renderer = request.accepted_renderer
+        with _rendering:  # those who ask meanwhile wait for it, and do not write it too
+            found = _rendered_schema(type(renderer))
+        response = tagged(request, found.body, etag=found.etag, content_type=found.content_type)
+        response.headers["Content-Disposition"] = f'inline; filename="Daybook.{renderer.format}"'
         return response
 
 

@@ -30,11 +30,17 @@ def answer(answered: Answered[Any], *, status: int = 200, location: str = "") ->
 def document(request: Request, value: Any, *, version: int = 0) -> HttpResponse:
     """What was asked for, with its tag; 304 without a body when `If-None-Match` has that tag."""
     body = _encode(value)
-    etag = etag_of(body, version=version)
-    response = HttpResponse(body, content_type=JSON)
+    response = tagged(request, body, etag=etag_of(body, version=version), content_type=JSON)
+    response.headers["Vary"] = "Accept, Authorization, Cookie"
+    return response
+
+
+def tagged(request: Request, body: bytes, *, etag: str, content_type: str) -> HttpResponse:
+    """The body with its tag, to keep; 304 without it when `If-None-Match` has that tag."""
+    response = HttpResponse(body, content_type=content_type)
     response.headers["ETag"] = etag
     response.headers["Cache-Control"] = "private, no-cache"  # keep it, but ask each time
-    response.headers["Vary"] = "Accept, Authorization, Cookie"
+    response.headers["Vary"] = "Accept"
     if _is_known(request.headers.get("If-None-Match", ""), etag):
         response.status_code = 304
         response.content = b""

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.test import Client
+from drf_spectacular.generators import SchemaGenerator
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from config.api import _rendered_schema
 from config.staff.roles import Role
 from tests.conftest import Database
 from tests.integration.counter import Counter, dispatch
@@ -39,6 +41,32 @@ def _parameters(operation: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def test_the_schema_is_valid_and_made_without_a_warning() -> None:
     call_command("spectacular", validate=True, fail_on_warn=True, file="/dev/null")
+
+
+def test_the_schema_is_written_once_for_each_format_and_then_told_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    class Counted(SchemaGenerator):
+        def get_schema(self, *args: Any, **kwargs: Any) -> Any:
+            written.append(1)
+            return super().get_schema(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr("config.api.SchemaGenerator", Counted)
+    _rendered_schema.cache_clear()
+    tags = set()
+    for _ in range(3):
+        for accept in ("application/vnd.oai.openapi+json", "application/vnd.oai.openapi"):
+            for query in ("", "?version=2", "?lang=de"):
+                answered = Client().get(f"/api/v1/schema{query}", headers={"Accept": accept})
+                assert answered.status_code == 200
+                assert answered.headers["Content-Type"].startswith(accept)
+                tags.add(answered.headers["ETag"])
+    assert len(written) == len(tags) == 2
+    for tag in tags:
+        for accept in ("application/vnd.oai.openapi+json", "application/vnd.oai.openapi"):
+            again = Client().get("/api/v1/schema", headers={"Accept": accept, "If-None-Match": tag})
+            assert (again.status_code, again.content) in {(304, b""), (200, again.content)}
+            assert (again.status_code == 304) == (again.headers["ETag"] == tag)
 
 
 def test_the_schema_is_openapi_3_1_with_both_ways_to_sign_in(schema: dict[str, Any]) -> None:
