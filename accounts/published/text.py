@@ -1,16 +1,17 @@
 """Text that people type into the bank: trimmed, bounded, and printable on one line. Pure.
 
 Invariant: what passes here can be stored (no NUL, no lone surrogate, which Postgres refuses), printed on a statement
-line (no control character or line break) and read as it stands (no character that turns the direction of what
-follows). Every context may import this module.
+line (no control character or line break), seen (something in it prints) and read as it stands (no character that turns
+the direction of what follows, or that prints nothing). What was stored is not asked again: only commands come by here.
+Every context may import this module.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Final
 
 from eventstore.refusals import InvalidValue
+from eventstore.visible import has_unprintable, has_visible
 
 MAX_NAME_LENGTH: Final = 200
 MAX_EMAIL_LENGTH: Final = 254  # RFC 5321 allows no longer path
@@ -19,12 +20,6 @@ MAX_TITLE_LENGTH: Final = 100
 MAX_DESCRIPTION_LENGTH: Final = 200
 MAX_REFERENCE_LENGTH: Final = 100
 MAX_REASON_LENGTH: Final = 500
-
-# Control, surrogate, line separator, paragraph separator.
-_REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
-# They reorder what is shown after them, so that a name or an amount can be made to look like another
-# (https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing).
-_BIDIRECTIONAL_CONTROLS: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class InvalidText(InvalidValue):
@@ -51,7 +46,7 @@ def clean_text(text: str, *, field: str, max_length: int, required: bool = True)
     `field` names it in the errors: `TextMissing` when nothing is left of a required one, `TextTooLong`, `InvalidText`.
     """
     trimmed = text.strip()
-    if required and not trimmed:
+    if required and not has_visible(trimmed):
         raise TextMissing(field=field)
     check_text(trimmed, field=field, max_length=max_length)
     return trimmed
@@ -65,13 +60,9 @@ def clean_optional(text: str | None, *, field: str, max_length: int) -> str | No
 def check_text(text: str, *, field: str, max_length: int) -> None:
     """Refuses a text that is longer than `max_length` characters or cannot be printed on one line.
 
-    Raises `TextTooLong`, `InvalidText`.
+    White space alone is no text, and passes. Raises `TextTooLong`, `InvalidText`.
     """
     if len(text) > max_length:
         raise TextTooLong(f"This must have at most {max_length} characters.", field=field)
-    if not text.isprintable() and any(_is_refused(character) for character in text):
+    if has_unprintable(text) or (text.strip() and not has_visible(text)):
         raise InvalidText(field=field)
-
-
-def _is_refused(character: str) -> bool:
-    return unicodedata.category(character) in _REFUSED_CATEGORIES or character in _BIDIRECTIONAL_CONTROLS

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accounts.domain.customer import CUSTOMER, Registered
+from accounts.published.events import CustomerRegistered
 from accounts.published.text import InvalidText, TextMissing, TextTooLong, clean_optional, clean_text
 
 
@@ -19,8 +21,29 @@ from accounts.published.text import InvalidText, TextMissing, TextTooLong, clean
         ("Zo\u00eb O\u2019Brien-\u0141\u00f3d\u017a", "Zo\u00eb O\u2019Brien-\u0141\u00f3d\u017a"),
         ("\u5c71\u7530 \u592a\u90ce", "\u5c71\u7530 \u592a\u90ce"),
         ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"),
-        ("\u05d0\u05dc\u05d9\u05e1\u200f", "\u05d0\u05dc\u05d9\u05e1\u200f"),
+        ("\u05d0\u05dc\u05d9\u05e1", "\u05d0\u05dc\u05d9\u05e1"),
+        (
+            "\u0646\u06af\u0627\u0631\u200c\u0622\u0641\u0631\u06cc\u0646",
+            "\u0646\u06af\u0627\u0631\u200c\u0622\u0641\u0631\u06cc\u0646",
+        ),
+        (
+            "\u0dc1\u0dca\u200d\u0dbb\u0dd3\u0db8\u0dad\u0dd3",
+            "\u0dc1\u0dca\u200d\u0dbb\u0dd3\u0db8\u0dad\u0dd3",
+        ),  # Shrimati, in Sinhala
+        ("\u0905\u0930\u094d\u091c\u0941\u0928", "\u0905\u0930\u094d\u091c\u0941\u0928"),
+        ("\uae40\ubbfc\uc900", "\uae40\ubbfc\uc900"),
+        ("\u1112\u1161\u11ab", "\u1112\u1161\u11ab"),  # Hangul in single letters
+        ("Nguy\u1ec5n Th\u1ecb", "Nguy\u1ec5n Th\u1ecb"),
+        ("Nguye\u0302\u0303n", "Nguye\u0302\u0303n"),
+        ("\u13e3\u13b3\u13a9", "\u13e3\u13b3\u13a9"),
+        ("\u1219\u1208\u1230", "\u1219\u1208\u1230"),
+        ("\U00020bb7\u91ce\u5bb6", "\U00020bb7\u91ce\u5bb6"),
+        ("O\u02bbahu \u02bbOkina", "O\u02bbahu \u02bbOkina"),
+        ("X \u00c6 A-12", "X \u00c6 A-12"),
         ("Rent \U0001f3e0", "Rent \U0001f3e0"),
+        ("Family \U0001f468\u200d\U0001f469\u200d\U0001f467", "Family \U0001f468\u200d\U0001f469\u200d\U0001f467"),
+        ("7", "7"),
+        ("\u2801\u2800\u2803", "\u2801\u2800\u2803"),  # Braille, with a space of its own
     ],
 )
 def test_it_takes_what_people_write(text: str, clean: str) -> None:
@@ -29,7 +52,11 @@ def test_it_takes_what_people_write(text: str, clean: str) -> None:
 
 @pytest.mark.parametrize(
     "character",
-    ["\x00", "\x07", "\n", "\r", "\x1b", "\x7f", "\x85", "\u2028", "\u2029", "\ud800", "\u202e", "\u2066"],
+    [
+        *("\x00", "\x07", "\n", "\r", "\x1b", "\x7f", "\x85", "\u2028", "\u2029", "\ud800", "\u202e", "\u2066"),
+        *("\u200b", "\u00ad", "\ufeff", "\u2060", "\u200e", "\u200f", "\u061c", "\U000e0041", "\u180e"),
+        *("\u0378", "\ufdd0", "\uffff", "\U0010ffff", "\ue000", "\U000f0000"),
+    ],
     ids=ascii,
 )
 def test_it_refuses_what_cannot_be_printed_on_a_line(character: str) -> None:
@@ -42,6 +69,27 @@ def test_it_counts_characters_after_trimming() -> None:
     assert clean_text("  " + "x" * 10, field="title", max_length=10) == "x" * 10
     with pytest.raises(TextTooLong, match="at most 10"):
         clean_text("x" * 11, field="title", max_length=10)
+
+
+@pytest.mark.parametrize("text", ["\u200cab", "ab\u200d", "a \u200d b", "a\u200c\u200cb", "a\u200d"], ids=ascii)
+def test_it_refuses_a_joiner_that_joins_nothing(text: str) -> None:
+    with pytest.raises(InvalidText):
+        clean_text(text, field="title", max_length=10)
+
+
+@pytest.mark.parametrize(
+    "text", ["\u2800", "\u115f", "\u1160", "\u3164", "\uffa0", "\u3164 \u2800", "\u034f", "\ufe0f", "\u0301"], ids=ascii
+)
+def test_it_misses_a_text_that_nobody_can_see(text: str) -> None:
+    with pytest.raises(TextMissing):
+        clean_text(text, field="name", max_length=10)
+    with pytest.raises(InvalidText):
+        clean_optional(text, field="reference", max_length=10)
+
+
+def test_what_was_stored_before_is_read_as_it_is() -> None:
+    registered = CustomerRegistered(name="\u3164\u200b", email=None, phone=None, reference="\ue000")
+    assert CUSTOMER.evolve(CUSTOMER.initial, registered) == Registered()
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\u2003"])

@@ -8,10 +8,20 @@ from typing import Any
 LONE_SURROGATES = ("\\ud800", "\\udfff", "a\\ud83d", "\\ude00\\ud83d")
 ARABIC_DIGITS = "\u0661\u0662"
 WIDE_DIGITS = "\uff11\uff12"
-BLANK = ("", " ", "\t", "\n", "\u00a0", "\u3000", " \u2003 ")
+# What looks like nothing: spaces, fillers, an empty Braille cell, marks without a letter.
+BLANK = (
+    "", " ", "\t", "\n", "\u00a0", "\u3000", " \u2003 ", "\u2800", "\u115f", "\u1160", "\u3164", "\uffa0",
+    "\u2800 \u3164", "\u034f", "\ufe0f", "\u180b",
+)  # fmt: skip
 UNPRINTABLE = (
     "a\x07b", "a\x1b[31mb", "a\x7fb", "a\x85b", "a\nb", "a\rb", "a\tb", "a\u2028b", "a\u2029b",
     "a\u202eb", "a\u202ab", "a\u2066b", "a\u2069b",
+    # Nobody sees them: zero width, joiners that join nothing, a soft hyphen, byte order marks, tags.
+    "\u200b", "a\u200bb", "a\u200c", "\u200da", "a \u200d b", "a\u00adb", "a\ufeffb", "a\u2060b", "a\u2061b",
+    "a\u180eb", "a\u200eb", "a\u200fb", "a\u061cb", "a\u206ab", "a\ufff9b", "a\U000e0041b", "a\U000e0001b",
+    "a\U0001bca0b",
+    # Nobody has assigned them, or somebody for themselves alone.
+    "a\u0378b", "a\U000e0fffb", "a\uffffb", "a\ufdd0b", "a\U0010ffffb", "a\ue000b", "a\U000f0000b",
 )  # fmt: skip
 
 # What no reader of JSON may take, whatever the field.
