@@ -4,6 +4,8 @@ Invariant: nothing is guessed from a broken value, and no secret is repeated in 
 """
 
 import math
+import os
+import re
 import stat
 from collections.abc import Collection
 from pathlib import Path
@@ -20,10 +22,20 @@ YES_OR_NO = {"true": True, "yes": True, "on": True, "1": True, "false": False, "
 POSTGRES_SCHEMES = ("postgresql", "postgres", "pgsql", "psql")
 HIGHEST_PORT = 65535
 MANY = 1_000_000
+LONGEST_NUMBER = 20  # digits; Python reads no number of thousands of them
+BROKERS = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp", "sqs", "memory")
+HOST = re.compile(r"\.?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\]")
 
 
 class Environment(environ.Env):  # type: ignore[misc]  # it has no types
     """The variables; every reader takes what an unset or empty one means, and raises ImproperlyConfigured."""
+
+    def get_value(self, var: str, *arguments: Any, **named: Any) -> Any:
+        """What all readers come by."""
+        found = super().get_value(var, *arguments, **named)
+        if isinstance(found, str) and any("\ud800" <= character <= "\udfff" for character in found):
+            raise ImproperlyConfigured(f"{var} is not text in UTF-8")
+        return found
 
     def flag(self, variable: str, *, default: bool) -> bool:
         """True or false."""
@@ -39,7 +51,8 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
         text = self.str(variable, default="").strip()
         if not text:
             return default
-        if not (text.isascii() and text.isdecimal()) or not least <= int(text) <= most:
+        is_number = text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER
+        if not is_number or not least <= int(text) <= most:
             raise ImproperlyConfigured(f"{variable} must be a whole number from {least} to {most}, not {text!r}")
         return int(text)
 
@@ -81,7 +94,46 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
             raise ImproperlyConfigured(f"{variable} cannot be {path}: {error.strerror}") from error
         if not is_folder:
             raise ImproperlyConfigured(f"{variable} must name a folder; {path} is none")
+        if not _keeps_files(path):
+            raise ImproperlyConfigured(f"{variable} cannot be {path}: nothing can be kept there")
         return path
+
+    def hosts(self, variable: str, *, default: list[str]) -> list[str]:
+        """Names of hosts, by which and by no others Daybook is asked."""
+        found = [host.strip() for host in self.str(variable, default="").split(",") if host.strip()]
+        for host in found:
+            if not HOST.fullmatch(host):
+                raise ImproperlyConfigured(
+                    f"{variable} must name hosts, such as bank.example or .bank.example for all below it, not {host!r};"
+                    " with another one anybody could have links made that lead to them"
+                )
+        return found or default
+
+    def origins(self, variable: str, *, default: list[str]) -> list[str]:
+        """Http(s) addresses without a path; a star may stand for what is below a host."""
+        found = [origin.strip() for origin in self.str(variable, default="").split(",") if origin.strip()]
+        for origin in found:
+            scheme, _, host = origin.partition("://")
+            name, _, port = host.partition(":") if not host.startswith("[") else (host, "", "")
+            if (
+                scheme not in {"http", "https"}
+                or not HOST.fullmatch(name.removeprefix("*"))
+                or port.strip("0123456789")
+            ):
+                raise ImproperlyConfigured(
+                    f"{variable} must list addresses such as https://bank.example, not {origin!r}"
+                )
+        return found or default
+
+    def broker_url(self, variable: str) -> str:
+        """The address of a broker that Celery knows; empty when there is none."""
+        address: str = self.str(variable, default="").strip()
+        scheme, between, _ = address.partition("://")
+        if address and (not between or scheme not in BROKERS):
+            raise ImproperlyConfigured(f"{variable} must name a broker: redis://:password@host:6379/0")
+        if scheme in {"redis", "rediss"}:
+            self.redis_url(variable)
+        return address
 
     def origin(self, variable: str, *, default: str) -> str:
         """An http(s) address without a path, and without a slash at its end."""
@@ -133,3 +185,13 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
         if pool is not None:
             pool.disconnect()
         return address
+
+
+def _keeps_files(path: Path) -> bool:
+    """Whether the file system on which the folder is, or would be, holds files at all: that of processes does not."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    try:
+        return not hasattr(os, "statvfs") or os.statvfs(path).f_blocks > 0
+    except OSError:
+        return True  # whoever makes the folder finds out

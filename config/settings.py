@@ -71,8 +71,8 @@ elif not SECRET_KEY:
     )
 
 _loopback_hosts = ["127.0.0.1", "localhost", "[::1]"]
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[urlsplit(PUBLIC_URL).hostname or "", *_loopback_hosts])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
+ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", default=[urlsplit(PUBLIC_URL).hostname or "", *_loopback_hosts])
+CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
 # How many proxies of ours stand in front, each of which appends to X-Forwarded-For. With none the header is the
 # client's own invention, and not read.
 PROXIES = env.whole("PROXIES", default=0, least=0)
@@ -214,7 +214,7 @@ def broker_url(redis_url: str) -> str:
     return f"redis+socket://{address}?{query.replace('db=', 'virtual_host=')}".rstrip("?")
 
 
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or broker_url(REDIS_URL)
+CELERY_BROKER_URL = env.broker_url("CELERY_BROKER_URL") or broker_url(REDIS_URL)
 CELERY_RESULT_BACKEND = None
 CELERY_TASK_IGNORE_RESULT = True
 # A wake-up is not acknowledged: a lost one costs the second until the next sweep. An acknowledgement that a hanging
@@ -279,9 +279,9 @@ EVENTSTORE: dict[str, Any] = {
 # What a Prometheus shows at /metrics; without it only people and programs whose role may.
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 # A transfer that has run for longer is somebody's business; one that waits for a person or a date is not meant.
-SLOW_TRANSFER_SECONDS = env.int("SLOW_TRANSFER_SECONDS", default=60)
+SLOW_TRANSFER_SECONDS = env.whole("SLOW_TRANSFER_SECONDS", default=60)
 # A transfer that was released and has not ended after so long is a difference to `verify_ledger`.
-OVERDUE_TRANSFER_SECONDS = env.int("OVERDUE_TRANSFER_SECONDS", default=900)
+OVERDUE_TRANSFER_SECONDS = env.whole("OVERDUE_TRANSFER_SECONDS", default=900)
 
 # --- Who signs in -------------------------------------------------------------------------------------------
 
