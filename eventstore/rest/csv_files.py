@@ -27,6 +27,8 @@ ROWS_PER_CHUNK: Final = 500
 
 # What spreadsheets, in one script or another, take for the beginning of a formula; after spaces too, to be sure.
 _FORMULA: Final = re.compile(r"\s*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+# A spreadsheet whose separator is not the comma takes a text apart, and what stands behind is then a beginning.
+_FORMULA_INSIDE: Final = re.compile(r'([;\t|,][\s"]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])')
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
 
@@ -49,7 +51,8 @@ def csv_file(
     """A download of the rows under a line with the columns' names; None is an empty cell, rows are read as it goes.
 
     `for_spreadsheets` puts a byte order mark first, without which Excel takes the text for an older encoding and which
-    many programs take for a part of the first name. Raises `TooManyDownloads`.
+    many programs take for a part of the first name; and no text has a formula in it for who separates otherwise.
+    Raises `TooManyDownloads`.
     """
     return StreamingHttpResponse(
         _Download(columns, rows, mark="\ufeff" if for_spreadsheets else ""),
@@ -62,8 +65,10 @@ def csv_file(
     )
 
 
-def harmless(cell: Any) -> Any:
+def harmless(cell: Any, *, for_spreadsheets: bool = False) -> Any:
     """The cell with an apostrophe before what would be a formula, as spreadsheets themselves write such text."""
+    if isinstance(cell, str) and for_spreadsheets:
+        cell = _FORMULA_INSIDE.sub(r"\1'", cell)
     if isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
         return f"'{cell}"
     return cell
@@ -85,7 +90,9 @@ class _Download:
         while lines := list(islice(self._lines, ROWS_PER_CHUNK)):
             chunk = StringIO(before, newline="")
             chunk.seek(len(before))
-            csv.writer(chunk).writerows([harmless(cell) for cell in line] for line in lines)
+            csv.writer(chunk).writerows(
+                [harmless(cell, for_spreadsheets=bool(self._mark)) for cell in line] for line in lines
+            )
             yield chunk.getvalue().encode()
             before = ""
 
