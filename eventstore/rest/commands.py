@@ -20,6 +20,7 @@ from eventstore.rest.problems import IdempotencyKeyRequired
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 MAX_KEY_LENGTH: Final = 255
 _VISIBLE: Final = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY_LENGTH}}}")
+_UUID: Final = re.compile(r"(?<![^/])[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![^/])")
 _ORIGIN: Final = "api"
 
 
@@ -51,8 +52,13 @@ def _claim(request: Request) -> Claim:
     return Claim(
         principal=actor_of(request.user),
         key=key,
-        fingerprint=fingerprint_of(b"POST", request.path.encode(), body),
+        fingerprint=fingerprint_of(b"POST", _canonical(request.path).encode(), body),
     )
+
+
+def _canonical(path: str) -> str:
+    """The path as we write it: a UUID means the same in capitals (RFC 9562)."""
+    return _UUID.sub(lambda found: found[0].lower(), path)
 
 
 def _request_id() -> UUID | None:

@@ -54,6 +54,14 @@ def test_it_knows_a_request_again_in_another_spelling(teller: Counter) -> None:
     assert answered.headers["Idempotent-Replayed"] == "true"
 
 
+def test_it_knows_an_address_again_with_the_id_in_capitals(teller: Counter) -> None:
+    account_id, key = teller.account(), str(uuid4())
+    first = _deposit(teller, account_id, "5.00", key)
+    again = teller.post(f"accounts/{str(account_id).upper()}/deposits", {"amount": "5.00"}, key=key)
+    assert (again.status_code, again.content) == (201, first.content)
+    assert again.headers["Idempotent-Replayed"] == "true"
+
+
 def test_it_refuses_a_key_for_anything_else(teller: Counter) -> None:
     account_id, other, key = teller.account(), teller.account(), str(uuid4())
     _deposit(teller, account_id, "5.00", key)
