@@ -1,7 +1,7 @@
 """Signing in and out by API. `config.api` routes here."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from django.contrib.auth import authenticate, logout
@@ -77,6 +77,9 @@ class Login(ApiView):
         return response
 
 
+_NO_LOG_IN: Final = "An API key is not signed out; an operator revokes it."
+
+
 class Logout(ApiView):
     """Signs people out."""
 
@@ -86,7 +89,12 @@ class Logout(ApiView):
     @extend_schema(operation_id="log_out", request=None, responses={204: None})
     @requires(AUTHENTICATED)
     def post(self, request: Request) -> HttpResponse:
-        """Sign out: the token, or the session, is of no use any more."""
+        """Sign out: the token, or the session, is of no use any more.
+
+        For people: an API key is no log-in, and an operator revokes it.
+        """
+        if getattr(request.user, "is_service", False):
+            raise PermissionDenied(_NO_LOG_IN)
         if isinstance(request.auth, AuthToken):
             request.auth.delete()
             user_logged_out.send(sender=type(request.user), request=request, user=request.user)

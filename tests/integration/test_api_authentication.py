@@ -99,6 +99,13 @@ def test_it_ends_only_the_token_that_signs_out(committed_db: Database) -> None:
     assert there.get("accounts").status_code == 200
 
 
+def test_it_does_not_sign_out_an_api_key(committed_db: Database) -> None:
+    program = Counter(Role.SERVICE)
+    refused = problem(program.post("auth/logout", None, key=None), 403, "forbidden")
+    assert "an operator revokes it" in refused["detail"]
+    assert program.get("accounts").status_code == 200
+
+
 def test_it_takes_a_session_for_reading_and_wants_csrf_for_writing(anybody: APIClient) -> None:
     browser = APIClient(enforce_csrf_checks=True)
     browser.force_login(member_of(Role.TELLER))
