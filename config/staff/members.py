@@ -88,12 +88,13 @@ def revoke_api_keys(*, name: str) -> int:
 
 
 def check_roles(roles: Set[str], *, is_service: bool) -> None:
-    """Keeps apart what one member must not be at once. Raises `MemberRefused` with the reason for people."""
-    if is_service:
-        return
-    if Role.SERVICE in roles:
+    """Keeps apart what one member must not be at once, a program no less than a person: somebody has its key.
+
+    Raises `MemberRefused` with the reason for people.
+    """
+    if not is_service and Role.SERVICE in roles:
         raise MemberRefused("The role service is for programs: manage.py create_api_key makes one.")
-    if not ADMIN_ROLES.isdisjoint(roles) and not COUNTER_ROLES.isdisjoint(roles):
+    if not ADMIN_ROLES.isdisjoint(roles) and not (COUNTER_ROLES | {Role.SERVICE}).isdisjoint(roles):
         raise MemberRefused("Who runs or audits Daybook does not move money: choose either kind of role.")
     if roles >= ADMIN_ROLES:
         raise MemberRefused("Who audits operators is not one of them: choose operator or auditor.")

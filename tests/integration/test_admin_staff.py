@@ -102,6 +102,31 @@ def test_nobody_has_roles_that_do_not_go_together(
     assert _operations() == []
 
 
+@pytest.mark.parametrize(
+    "roles",
+    [
+        (Role.SERVICE, Role.OPERATOR),
+        (Role.SERVICE, Role.AUDITOR),
+        (Role.OPERATOR, Role.SUPERVISOR),
+        (Role.OPERATOR, Role.AUDITOR),
+        (Role.OPERATOR, Role.SUPERVISOR, Role.AUDITOR),
+    ],
+)
+def test_no_program_has_roles_that_do_not_go_together(operator: Client, roles: tuple[Role, ...]) -> None:
+    program = member_of(Role.SERVICE, name="billing")
+    answered = _change(operator, program, *roles, is_active="on")
+    assert answered.status_code == 200
+    assert answered.context["adminform"].errors["groups"]
+    assert _roles(program) == {"service"}
+
+
+@pytest.mark.parametrize("roles", [(Role.AUDITOR,), (Role.SERVICE, Role.SUPERVISOR), (Role.OPERATOR,)])
+def test_a_program_may_have_another_role(operator: Client, roles: tuple[Role, ...]) -> None:
+    program = member_of(Role.SERVICE, name="billing")
+    assert _change(operator, program, *roles, is_active="on").status_code == 302
+    assert _roles(program) == {role.value for role in roles}
+
+
 def test_what_is_done_to_a_member_is_an_operation_that_an_auditor_reads(operator: Client, carol: StaffMember) -> None:
     me = _me(operator).actor
     form = {"username": "dave", "password1": PASSWORD, "password2": PASSWORD, "groups": [role_named("teller").pk]}
