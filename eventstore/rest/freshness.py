@@ -2,15 +2,19 @@
 
 Read models follow the log with a short delay. A reader names the version that it has seen a write answer with, and
 waits until the read model shows it; or it says `Prefer: wait=SECONDS` (RFC 7240). Waiting holds no transaction open,
-but it holds a thread of the server: only so many may wait at one time, whoever comes beyond them is told at once.
+but it holds a thread of the server: only so many may wait at one time, half of them for the same principal at most, and
+whoever comes beyond that is told at once.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
-from threading import BoundedSemaphore
+from threading import Lock
 from time import monotonic, sleep
 from typing import Final, TypeVar
 
@@ -23,6 +27,9 @@ MAX_WAIT_SECONDS: Final = 5.0
 
 MAX_PREFERRED_WAIT_SECONDS: Final = 10
 """How long `Prefer: wait` is honoured at most; more would tie up the server when nobody dispatches."""
+
+_principal: Final[ContextVar[str | None]] = ContextVar("principal", default=None)
+"""Who asks, in the thread that answers. None where nobody is counted: pages wait for what they themselves wrote."""
 
 _FIRST_PAUSE_SECONDS: Final = 0.004
 _LONGEST_PAUSE_SECONDS: Final = 0.05
@@ -42,23 +49,60 @@ class TooManyWaiting(NotYetVisible):
 def read_until(read: Callable[[], T], *, enough: Callable[[T], bool], seconds: float = MAX_WAIT_SECONDS) -> T:
     """Reads again and again until it is `enough`, or for so many seconds; answers with what was read last.
 
-    Raises `TooManyWaiting` when it is not enough at once and all places to wait are taken (`MOST_WAITING`).
+    Raises `TooManyWaiting` when it is not enough at once and all places to wait are taken (`MOST_WAITING`), or half of
+    them by whoever asks (`asking_as`).
     """
     found = read()
     if enough(found) or seconds <= 0:
         return found
-    places = _places(store_settings().MOST_WAITING)
-    if not places.acquire(blocking=False):
-        raise TooManyWaiting
-    try:
+    with _places(store_settings().MOST_WAITING).taken_by(_principal.get()):
         return _read_on(read, enough, deadline=monotonic() + seconds)
+
+
+@contextmanager
+def asking_as() -> Iterator[Callable[[str], object]]:
+    """While one request is answered: what is given to the function is the principal, whose places are counted."""
+    before = _principal.set(None)
+    try:
+        yield _principal.set
     finally:
-        places.release()
+        _principal.reset(before)
+
+
+class _Places:
+    """The places to wait, and who has how many of them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._most_of_one = max(1, most // 2)
+        self._lock = Lock()
+        self._taken = 0
+        self._taken_by: Counter[str] = Counter()
+
+    @contextmanager
+    def taken_by(self, principal: str | None) -> Iterator[None]:
+        """One of them. Raises `TooManyWaiting`."""
+        with self._lock:
+            if self._taken >= self._most or (principal and self._taken_by[principal] >= self._most_of_one):
+                raise TooManyWaiting
+            self._count(principal, 1)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._count(principal, -1)
+
+    def _count(self, principal: str | None, number: int) -> None:
+        self._taken += number
+        if principal:
+            self._taken_by[principal] += number
+            if not self._taken_by[principal]:
+                del self._taken_by[principal]
 
 
 @cache  # the setting is the same for as long as a process serves
-def _places(most: int) -> BoundedSemaphore:
-    return BoundedSemaphore(most)
+def _places(most: int) -> _Places:
+    return _Places(most)
 
 
 def _read_on(read: Callable[[], T], enough: Callable[[T], bool], *, deadline: float) -> T:

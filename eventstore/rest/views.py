@@ -11,6 +11,7 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from eventstore.rest.freshness import asking_as
 from eventstore.rest.problems import NO_FIELD, problem_response
 from eventstore.rest.requests import QuerySerializer, read_query
 
@@ -27,9 +28,16 @@ class ApiView(APIView):
 
     _is_counted = False
 
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Answers, and counts the places to wait by who asks."""
+        with asking_as() as self._tell_principal:
+            return super().dispatch(request, *args, **kwargs)
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuses what the caller may not, and what nobody would read: a body to a GET, a query to a POST."""
         self._count(request)
+        if request.user and request.user.is_authenticated:
+            self._tell_principal(str(request.user.pk))
         super().initial(request, *args, **kwargs)
         if request.method in SAFE_METHODS:
             expects_body = False

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Event
+from threading import Event, Semaphore
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,7 +14,8 @@ from django.conf import settings as django_settings
 from pytest_django import Settings
 
 from config.staff.roles import Role
-from eventstore.rest.freshness import TooManyWaiting, read_until
+from eventstore.rest import freshness
+from eventstore.rest.freshness import TooManyWaiting, asking_as, read_until
 from tests.conftest import Database
 from tests.integration.counter import Counter, dispatch, problem
 from views_readmodel.pages.commanding import shown
@@ -73,6 +75,53 @@ def test_it_lets_nobody_wait_beyond_the_places_there_are_and_gives_each_place_ba
                 read_until(bool, enough=bool, seconds=LONG_SECONDS)
             assert read_until(lambda: True, enough=bool, seconds=LONG_SECONDS)
             assert not read_until(bool, enough=bool, seconds=0)
+
+
+@pytest.mark.usefixtures("few_places")
+def test_it_gives_one_principal_half_of_the_places_at_most(settings: Settings) -> None:
+    settings.EVENTSTORE = {**settings.EVENTSTORE, "MOST_WAITING": 5}
+    go_on, waiting = Event(), Semaphore(0)
+
+    def wait(principal: str) -> bool:
+        def read() -> bool:
+            waiting.release()
+            return go_on.is_set()
+
+        with asking_as() as tell:
+            tell(principal)
+            return read_until(read, enough=bool, seconds=LONG_SECONDS)
+
+    with ThreadPoolExecutor(4) as threads:
+        begun = [threads.submit(wait, "one") for _ in range(2)]
+        for _ in range(4):  # the first look takes no place
+            assert waiting.acquire(timeout=LONG_SECONDS)
+        try:
+            with pytest.raises(TooManyWaiting):
+                threads.submit(wait, "one").result(LONG_SECONDS)
+            begun.append(threads.submit(wait, "another"))
+        finally:
+            go_on.set()
+        assert all(each.result(LONG_SECONDS) for each in begun)
+    assert wait("one")
+
+
+@pytest.mark.usefixtures("few_places")
+def test_a_program_that_waits_for_what_never_comes_leaves_places_to_others(
+    committed_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def noting(*arguments: Any, **named: Any) -> Any:
+        asked.append(freshness._principal.get())
+        return read_until(*arguments, **named)
+
+    monkeypatch.setattr("views_readmodel.queries.read_until", noting)
+    program = Counter(Role.SERVICE)
+    account_id = program.account("1.00")
+    dispatch()
+    assert program.get(f"accounts/{account_id}", min_version=9999).status_code == 503
+    assert asked == [str(program.member.pk)]
+    assert freshness._principal.get() is None
 
 
 @pytest.mark.usefixtures("few_places")
