@@ -111,9 +111,10 @@ def _rendered_schema(renderer_class: type[BaseRenderer]) -> Rendered:
     """The schema in one format. It follows from the program alone, and writing it takes a quarter of a second."""
     document = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     renderer = renderer_class()
-    body = renderer.render(document, renderer_context={})
+    written = renderer.render(document, renderer_context={})
+    body = written.encode() if isinstance(written, str) else written
     charset = f"; charset={renderer.charset}" if renderer.charset else ""
-    return Rendered(bytes(body), etag_of(bytes(body)), f"{renderer.media_type}{charset}")
+    return Rendered(body, etag_of(body), f"{renderer.media_type}{charset}")
 
 
 class Schema(SpectacularAPIView):
@@ -128,7 +129,7 @@ class Schema(SpectacularAPIView):
         """The schema, as YAML or JSON."""
         renderer = request.accepted_renderer
         with _rendering:  # those who ask meanwhile wait for it, and do not write it too
-            found = _rendered_schema(type(renderer))
+            found = _rendered_schema(type(renderer))  # type: ignore[arg-type]  # a class is as hashable as any
         response = tagged(request, found.body, etag=found.etag, content_type=found.content_type)
         response.headers["Content-Disposition"] = f'inline; filename="Daybook.{renderer.format}"'
         return response

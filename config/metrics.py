@@ -44,7 +44,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         try:
             member = _member(request)
         except Throttled as throttled:
-            return _wait(int(throttled.wait or 1))
+            return _wait(int(getattr(throttled, "wait", None) or 1))
         except APIException:  # counted where the token was looked up
             return _unknown()
         if member is None or not member.has_perm(SEES_SUBSCRIPTIONS):
