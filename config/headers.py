@@ -63,6 +63,18 @@ def headers_middleware(get_response: Callable[[HttpRequest], HttpResponseBase]) 
     return answer
 
 
+def own_host_middleware(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Refuses files to another host's name, as Django refuses all the rest; before the file server."""
+    static = f"/{settings.STATIC_URL.strip('/')}/"
+
+    def answer(request: HttpRequest) -> HttpResponseBase:
+        if request.path.startswith(static):
+            request.get_host()  # raises DisallowedHost
+        return get_response(request)
+
+    return answer
+
+
 def with_headers(scope: Mapping[str, Any], send: Send) -> Send:
     """The same around an ASGI server's `send`, and the correlation id where whoever answered knows of none."""
 

@@ -112,6 +112,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "config.headers.own_host_middleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.request_log.RequestLogMiddleware",
     "config.plain_text.plain_text_middleware",  # before anything reads a query or a form
@@ -418,6 +419,7 @@ STATIC_URL = "static/"
 # Without a folder that `collectstatic` filled, files are served from the applications themselves.
 STATIC_ROOT = env.str("STATIC_ROOT", default="") or None
 WHITENOISE_USE_FINDERS = not STATIC_ROOT
+WHITENOISE_ALLOW_ALL_ORIGINS = False  # nobody else's page has a use for them
 LOGGING_CONFIG = "logging.config.dictConfig"
 # A 503 asks to come back; what nobody expected is logged as an error with its traceback, where it was raised.
 DJANGO_STRUCTLOG_STATUS_5XX_LOG_LEVEL = logging.WARNING

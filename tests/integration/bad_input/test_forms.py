@@ -7,11 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
 from django import forms
+from django.http import QueryDict
+from django.test import Client
 from django.urls import URLPattern, reverse
 
 from config.staff.roles import Role
@@ -24,6 +27,7 @@ from views_readmodel.pages import urls
 from views_readmodel.pages.commanding import CommandForm
 from views_readmodel.pages.forms.fields import AmountField
 from views_readmodel.pages.forms.transfers import AccountNumberField
+from views_readmodel.pages.shell import THEME_COOKIE, ZONE_COOKIE
 
 _PAGES = Path(str(urls.__file__)).parent
 _PARAMETER = re.compile(
@@ -198,7 +202,7 @@ def _told(response: Any, field_name: str, good: dict[str, str], *, hidden: bool)
 
 
 def test_no_parameter_of_a_page_breaks_it(bank: Bank, desk: Desk) -> None:
-    """Every name that any page looks for, with the same bad value, at every page."""
+    """Every name that a page looks for, alone with each bad value; and all that any page looks for at once."""
     names = {
         name for path in _PAGES.glob("*.py") for found in _PARAMETER.findall(path.read_text()) for name in found if name
     }
@@ -230,25 +234,70 @@ def test_no_parameter_of_a_page_breaks_it(bank: Bank, desk: Desk) -> None:
         "a:*",
         "A" * 5_000,
     ]
+    wrong: list[tuple[str, str, int]] = []
+    looked_for: set[str] = set()
+
+    def ask(address: str, query: str) -> None:
+        status = desk.client.get(f"{address}?{query}").status_code
+        if status not in {200, 204, 302, 303, 404, 409}:
+            wrong.append((address, query[:80], status))
+
     with nothing_is_written(but=_SESSIONS):
         for name in _patterns():
             if name in {"log-out", "theme"}:
                 continue
             address = _address(name, bank)
+            own = _parameters_of(desk, address) & names
+            looked_for |= own
             for value in bad:
-                query = "&".join(f"{parameter}={quote(value)}" for parameter in sorted(names - {"cursor"}))
-                response = desk.client.get(f"{address}?{query}")
-                assert response.status_code in {200, 204, 302, 303, 404, 409}, (address, value)
-                if value in {"x", "", "\x00", "9" * 30}:
-                    assert desk.client.get(f"{address}?cursor={quote(value)}").status_code in {
-                        200,
-                        204,
-                        302,
-                        303,
-                        404,
-                        409,
-                    }
+                ask(address, "&".join(f"{parameter}={quote(value)}" for parameter in sorted(names - {"cursor"})))
+                for parameter in sorted(own):
+                    ask(address, f"{parameter}={quote(value)}")
+            for parameter in sorted(names - own):  # read only beside others, if at all
+                ask(address, f"{parameter}=x")
             assert desk.client.get(f"{address}?search=%ff").status_code == 400
+    assert not wrong
+    assert {"cursor", "search", "state"} <= looked_for, "it sees what pages look for"
+
+
+def _parameters_of(desk: Desk, address: str) -> set[str]:
+    """The names that a page looks for in a query that is empty, so that nothing ends it early."""
+    looked_for: set[str] = set()
+    lookup = QueryDict.__getitem__
+    listing = QueryDict.getlist
+
+    def getting(self: QueryDict, key: str) -> Any:
+        looked_for.add(key)
+        return lookup(self, key)
+
+    def listed(self: QueryDict, key: str, default: Any = None) -> Any:
+        looked_for.add(key)
+        return listing(self, key, default)
+
+    with patch.object(QueryDict, "__getitem__", getting), patch.object(QueryDict, "getlist", listed):
+        desk.client.get(address)
+    return looked_for
+
+
+_BAD_COOKIES = (
+    "", " ", "x", "../../etc/passwd", "/etc/localtime", "Europe/Atlantis", "Europe", "posixrules", "UTC%00", "%ff",
+    "\xff", "x" * 5_000, "-1", "<script>alert(1)</script>", "'onload='x", "dark light", "Europe/Berlin/../../x",
+    values.FOREIGN_ID,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("cookie", [THEME_COOKIE, ZONE_COOKIE])
+def test_no_cookie_of_ours_breaks_a_page_or_shows_on_it(bank: Bank, desk: Desk, cookie: str) -> None:
+    addresses = ["/", "/log-in", "/accounts", "/nowhere", f"/accounts/{bank.payer}", f"/transfers/{bank.transfer}"]
+    shown = [(address, desk.client.get(address).status_code) for address in addresses]
+    with nothing_is_written(but=_SESSIONS):
+        for value in _BAD_COOKIES:
+            desk.client.cookies.load({cookie: value})
+            for address, status in shown:
+                answered = desk.client.get(address)
+                assert answered.status_code == status, (address, value)
+                assert len(value) < 5 or value not in answered.content.decode(), (address, value)
+            assert Client(headers={"Cookie": f"{cookie}={value}"}).get("/log-in").status_code == 200, value
 
 
 def test_no_spelling_of_an_address_breaks_a_page(bank: Bank, desk: Desk) -> None:

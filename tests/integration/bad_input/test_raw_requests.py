@@ -68,6 +68,9 @@ REFUSED = {
     "no HTTP": b"\x00\x01\x02\xff\xfe\r\n\r\n",
 }  # fmt: skip
 
+CUT_OFF: set[str] = set()
+"""What the server may hang up on without a word."""
+
 OUTSIDE = (
     "/static/../manage.py", "/static/../../../../../../etc/passwd", "/static/%2e%2e/manage.py",
     "/static/..%2fmanage.py",
@@ -111,7 +114,10 @@ def _answer(daybook: Daybook, sent: bytes) -> bytes:
 @pytest.mark.parametrize("name", list(REFUSED))
 def test_it_is_refused_or_cut_off(name: str, daybook: Daybook) -> None:
     answered = _answer(daybook, REFUSED[name])
-    assert answered == b"" or re.match(rb"HTTP/1\.[01] 4\d\d ", answered), answered[:200]
+    if name in CUT_OFF:
+        assert answered == b"" or re.match(rb"HTTP/1\.[01] 4\d\d ", answered), answered[:200]
+    else:
+        assert re.match(rb"HTTP/1\.[01] 4\d\d ", answered), answered[:200]
 
 
 @pytest.mark.parametrize("path", OUTSIDE)

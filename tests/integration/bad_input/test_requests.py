@@ -253,31 +253,37 @@ def _check_if_none_match(bank: Bank, good: Asked) -> None:
         assert bank.send(good, HTTP_IF_NONE_MATCH=tag).status_code == 200
 
 
+_ODD_PREFERENCES = (
+    "x", "wait", "wait=", "wait=x", "wait=-1", "wait=1.5", "wait=1e9", "wait=" + "9" * 50, "wait=" + "9" * 5_000,
+    "\xff", ",,,", 'wait="', "wait=1" * 900, "respond-async", "wait=\u0661".encode().decode("latin-1"), "wait=1=1",
+    "wait 1",
+)  # fmt: skip
+
+
 def _check_prefer(bank: Bank, good: Asked) -> None:
-    """A preference may be left unheeded (RFC 7240), so that only what is refused anyhow shows that it does no harm."""
+    """A preference may be left unheeded (RFC 7240); beside something that is wrong it does no harm."""
     refused = good.with_field("amount", "0.00")
-    for odd in (
-        "x",
-        "wait",
-        "wait=",
-        "wait=x",
-        "wait=-1",
-        "wait=1e9",
-        "wait=" + "9" * 5_000,
-        "\xff",
-        ",,,",
-        'wait="',
-        "wait=1" * 900,
-    ):
+    for odd in _ODD_PREFERENCES:
         problem(bank.send(refused, HTTP_PREFER=odd), 400, "validation_error")
 
 
 def test_a_preference_that_cannot_be_read_is_left_unheeded(own_bank: Bank) -> None:
     (operation,) = [found for found in operations() if found.id == "create_transfer"]
-    for odd in ("wait", "wait=", "wait=x", "wait=-1", "wait=1.5", "wait=" + "9" * 50, "\xff", "respond-async"):
+    for odd in _ODD_PREFERENCES:
         answered = own_bank.send(own_bank.good(operation), HTTP_PREFER=odd)
-        assert answered.status_code == 202
-        assert "Preference-Applied" not in answered.headers
+        assert answered.status_code == 202, odd[:40]
+        assert "Preference-Applied" not in answered.headers, odd[:40]
+
+
+def test_a_preference_at_its_limits_is_heeded(own_bank: Bank) -> None:
+    """Whatever is beside it; a repeat is answered at once, with what was accepted."""
+    (operation,) = [found for found in operations() if found.id == "create_transfer"]
+    for odd in ("wait=0", "wait=000000", 'wait="0"', "WAIT = 0 ; x", ",,wait=0", "x, wait=0, wait=9", "wait=x, wait=0"):
+        asked = replace(own_bank.good(operation), headers={"Idempotency-Key": odd.replace(" ", "")})
+        answered = own_bank.send(asked, HTTP_PREFER=odd)
+        assert (answered.status_code, answered.headers["Preference-Applied"]) == (202, "wait=0"), odd
+        again = own_bank.send(asked, HTTP_PREFER="wait=999999")
+        assert (again.status_code, again.content) == (202, answered.content)
 
 
 def test_the_longest_idempotency_key_is_taken(own_bank: Bank) -> None:

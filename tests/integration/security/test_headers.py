@@ -69,6 +69,17 @@ def test_files_and_refusals_have_them_too(committed_db: Database, address: str) 
     answered.close()
 
 
+def test_files_are_for_our_own_pages_alone(committed_db: Database) -> None:
+    address = "/static/daybook/css/base.css"
+    answered = Client().get(address)
+    assert answered.status_code == 200
+    assert "Access-Control-Allow-Origin" not in answered.headers
+    answered.close()
+    refused = Client().get(address, headers={"Host": "evil.example"})
+    assert refused.status_code == 400
+    _check(refused.headers, "/refused")
+
+
 def test_failures_of_ours_and_refused_hosts_have_them_too(committed_db: Database) -> None:
     client = Client(raise_request_exception=False)
     with patch("config.health.JsonResponse", side_effect=RuntimeError):
