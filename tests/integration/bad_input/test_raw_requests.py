@@ -68,8 +68,8 @@ REFUSED = {
     "no HTTP": b"\x00\x01\x02\xff\xfe\r\n\r\n",
 }  # fmt: skip
 
-CUT_OFF: set[str] = set()
-"""What the server may hang up on without a word."""
+CUT_OFF = {"20 MB", "HTTP/2 without asking"}
+"""What the server may hang up on without a word: who goes on and on, and who expects to be spoken to otherwise."""
 
 OUTSIDE = (
     "/static/../manage.py", "/static/../../../../../../etc/passwd", "/static/%2e%2e/manage.py",
