@@ -3,7 +3,7 @@
 The shadow's checkpoint is a row like any other, named "<projection>@shadow" and never dispatched. Whoever builds it
 has a lease on it, renewed in every transaction, so that a replay that was killed can be resumed and two never mix:
 each transaction locks the row and sees whether the lease is still its own. Only `replay` imports this module, and the
-check of what is parked.
+checks of what is parked and of the checkpoints.
 """
 
 from __future__ import annotations
@@ -167,6 +167,11 @@ class Shadow:
 def shadow_id(projection: Projection) -> str:
     """What the shadow's checkpoint and its parked keys are filed under."""
     return f"{projection.id}{_SHADOW}"
+
+
+def is_shadow(id: str) -> bool:
+    """Whether this is what a shadow is filed under."""
+    return id.endswith(_SHADOW)
 
 
 def subscription_of(id: str, registry: SubscriptionRegistry) -> Subscription | None:

@@ -65,6 +65,12 @@ class Check:
         self.examined = 0
         self.counts: Counter[str] = Counter()  # what else was seen, in words; sums of money in minor units
         self.remarks: list[str] = []
+        self.not_compared: list[str] = []
+
+    def leave_out(self, what: str) -> None:
+        """Says what could not be compared though nothing may be wrong: the ledger is then not known to be right."""
+        if what not in self.not_compared and len(self.not_compared) < _REMARKS:
+            self.not_compared.append(what)
 
     def remark(self, kind: str, text: str) -> None:
         """Counts something that is not a difference but worth a look, and keeps the first few in words."""
@@ -92,6 +98,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     named: Sequence[Difference]  # the first of them
     counts: Mapping[str, int]
     remarks: Sequence[str]
+    not_compared: Sequence[str]  # what this program cannot judge, and why
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +113,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def clean(self) -> bool:
         """Whether nothing differs."""
         return not any(finding.differences for finding in self.findings)
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was compared that there is to compare."""
+        return not any(finding.not_compared for finding in self.findings)
 
 
 class Collector:
@@ -134,6 +146,7 @@ class Collector:
                 named=tuple(named),
                 counts=dict(sorted(check.counts.items())),
                 remarks=tuple(check.remarks),
+                not_compared=tuple(check.not_compared),
             )
             for check, named in self._named.items()
         ]

@@ -1,4 +1,4 @@
-"""Checks the log, the outbox and the checkpoints as such, whatever the events in them say."""
+"""Checks the log and the outbox as such, whatever the events in them say."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from eventstore.buckets import BUCKETS
 from eventstore.verification.findings import MISSING, PRESENT, Difference, Scope, StoreCheck, shown
 from eventstore.verification.reading import one_moment
 
@@ -40,17 +39,6 @@ SELECT o.event_id, e.id IS NOT NULL
 FROM (SELECT event_id FROM eventstore_outbox WHERE event_id > %s ORDER BY event_id LIMIT %s) AS o
 LEFT JOIN eventstore_event e ON e.id = o.event_id
 ORDER BY o.event_id
-"""
-
-# All checkpoints, the head, and how many keys and events each subscription has parked.
-_SELECT_CHECKPOINTS = """
-SELECT subscription, bucket_low, bucket_high, position FROM eventstore_checkpoint ORDER BY subscription, bucket_low
-"""
-_SELECT_POSITION = "SELECT position FROM eventstore_sequencer WHERE id = 1"
-_COUNT_PARKED = """
-SELECT k.subscription, count(DISTINCT k.id), count(e.id)
-FROM eventstore_parked_key k LEFT JOIN eventstore_parked_event e ON e.parked_key_id = k.id
-GROUP BY k.subscription ORDER BY k.subscription
 """
 
 
@@ -112,31 +100,6 @@ class OutboxCheck(StoreCheck):
                 return
 
 
-class CheckpointsCheck(StoreCheck):
-    """Reads all checkpoints in one moment; there are a few hundred at most."""
-
-    name = "checkpoints"
-    unit = "checkpoints"
-    proves = "The checkpoints of each subscription cover every bucket once, and none stands beyond the log's head."
-
-    def differences(self, scope: Scope) -> Iterator[Difference]:
-        """Everything that differs."""
-        with one_moment(using=scope.using) as cursor:
-            cursor.execute(_SELECT_CHECKPOINTS)
-            ranges: dict[str, list[tuple[int, int, int]]] = {}
-            for subscription, low, high, position in cursor:
-                ranges.setdefault(subscription, []).append((low, high, position))
-            cursor.execute(_SELECT_POSITION)
-            (head,) = cursor.fetchone() or (0,)
-            cursor.execute(_COUNT_PARKED)
-            for subscription, keys, events in cursor:
-                self.counts[f"{subscription}: parked keys"] = keys
-                self.counts[f"{subscription}: parked events"] = events
-        for subscription, found in ranges.items():
-            self.examined += len(found)
-            yield from _range_differences(subscription, found, head)
-
-
 def _head_differences(
     position: int | None,
     sequenced_at: datetime | None,
@@ -190,19 +153,3 @@ def _entry_differences(before: _Entry, entry: _Entry) -> Iterator[Difference]:
 def _gap(last: int, following: int) -> Difference:
     missing = f"{last + 1}" if following == last + 2 else f"{last + 1} to {following - 1}"
     return Difference(position=last + 1, field="position", expected=missing, actual=MISSING)
-
-
-def _range_differences(subscription: str, ranges: list[tuple[int, int, int]], head: int) -> Iterator[Difference]:
-    following = 0
-    for low, high, position in ranges:
-        if low != following:
-            yield Difference(
-                field=f"{subscription}: first bucket of a range", expected=shown(following), actual=shown(low)
-            )
-        following = high + 1
-        if position > head:
-            expected = f"at most {head}"
-            field = f"{subscription}: position of buckets {low} to {high}"
-            yield Difference(field=field, expected=expected, actual=shown(position))
-    if following != BUCKETS:
-        yield Difference(field=f"{subscription}: last bucket", expected=shown(BUCKETS - 1), actual=shown(following - 1))

@@ -80,7 +80,7 @@ class Standing(NamedTuple):
 
     positions: Sequence[int]  # by bucket
     parked: Mapping[UUID, int]  # stream -> its first parked position
-    of_this_version: bool  # otherwise the tables are those of another version, until a replay
+    versions: frozenset[int | None]  # of the projection whose tables these are; another than ours until a replay
 
     def limit(self, stream_id: UUID) -> int:
         """The last position that the stream's rows show."""
@@ -142,7 +142,12 @@ class RowsCheck(StreamCheck, Generic[R]):
         if not self._exists:
             return
         standing: Standing = found.context
-        if not standing.of_this_version:
+        if not standing.versions <= {self._projection.version}:
+            versions = " and ".join(sorted(map(shown, standing.versions)))
+            self.leave_out(
+                f"its rows are those of version {versions} of {self._projection.id}, and this program's are of version"
+                f" {self._projection.version}: replay it, or ask the program that made them"
+            )
             self.counts["rows of another version of the projection, not compared"] += len(found.rows)
             return
         for stream_id in standing.parked:
@@ -158,7 +163,7 @@ class RowsCheck(StreamCheck, Generic[R]):
             versions.add(version)
             positions[low : high + 1] = [position] * (high + 1 - low)
         cursor.execute(_SELECT_PARKED, [self._projection.id, span.after.stream_id, span.until.stream_id])
-        return Standing(positions, dict(cursor.fetchall()), versions <= {self._projection.version})
+        return Standing(positions, dict(cursor.fetchall()), frozenset(versions))
 
     def _handled(self, event: Stored) -> RecordedEvent[Any] | None:
         recorded = event.recorded

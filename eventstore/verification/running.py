@@ -14,9 +14,10 @@ from eventstore.registry import EventRegistry
 from eventstore.registry import events as default_events
 from eventstore.subscriptions.registry import SubscriptionRegistry
 from eventstore.subscriptions.registry import subscriptions as default_subscriptions
+from eventstore.verification.checkpoints import CheckpointsCheck
 from eventstore.verification.findings import Check, Collector, Progress, Report, Scope, StoreCheck, silent
 from eventstore.verification.guards import GuardsCheck
-from eventstore.verification.log import CheckpointsCheck, LogCheck, OutboxCheck
+from eventstore.verification.log import LogCheck, OutboxCheck
 from eventstore.verification.parked import ParkedCheck
 from eventstore.verification.seals import SealsCheck
 from eventstore.verification.snapshots import StatesCheck

@@ -6,12 +6,11 @@ tables with the triggers off, the others as the app role.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from eventstore.verification.findings import Difference
+from eventstore.verification.findings import Finding
 from tests.integration.ledgers import Ledger
 
 NOBODY: Final = UUID(int=1)
@@ -31,9 +30,12 @@ class Broken:
     as_app: bool = False
     version: int | None = None
     position: int | None = None
+    left_out: bool = False  # nothing differs: `field` is what is not compared, for this program cannot judge it
 
-    def is_named(self, differences: Sequence[Difference], ledger: Ledger) -> bool:
-        """Whether the difference is among these."""
+    def is_named(self, finding: Finding, ledger: Ledger) -> bool:
+        """Whether the difference is among those that were found."""
+        if self.left_out:
+            return any(self.field in what for what in finding.not_compared)
         stream_type, _, name = (self.stream or "").partition(" ")
         stream = f"{stream_type}/{getattr(ledger, name)}" if name else self.stream
         return any(
@@ -43,7 +45,7 @@ class Broken:
             and self.actual in (None, difference.actual)
             and self.version in (None, difference.version)
             and self.position in (None, difference.position)
-            for difference in differences
+            for difference in finding.named
         )
 
 
@@ -75,6 +77,15 @@ _FORGE_PLACE = (
     """,
     "UPDATE eventstore_sequencer SET position = position + 1",
 )
+
+_CHECKPOINT = """
+INSERT INTO eventstore_checkpoint (subscription, follows, bucket_low, bucket_high, position, projection_version, status)
+VALUES ('{subscription}', 'stream', 0, 255, 0, 1, '{status}')
+"""
+_PAUSE = """
+INSERT INTO eventstore_operation (actor, action, subscription, detail)
+VALUES ('staff:olga', 'pause', 'accounts.saga', '{"reason": "Look"}')
+"""
 
 
 def _data(change: str, where: str) -> str:
@@ -176,6 +187,120 @@ OF_THE_STORE: Final = (
         ("UPDATE eventstore_checkpoint SET position = 999999 WHERE subscription = 'accounts.saga'",),
         "accounts.saga: position of buckets 0 to 255",
         actual="999999",
+    ),
+    Broken(
+        "no checkpoint of a saga",
+        "checkpoints",
+        ("DELETE FROM eventstore_checkpoint WHERE subscription = 'accounts.saga'",),
+        "accounts.saga: checkpoints",
+        actual="missing",
+        as_app=True,
+    ),
+    Broken(
+        "what a saga follows",
+        "checkpoints",
+        ("UPDATE eventstore_checkpoint SET follows = 'stream' WHERE subscription = 'accounts.saga'",),
+        "accounts.saga: what buckets 0 to 255 follow",
+        expected="route",
+        actual="stream",
+        as_app=True,
+    ),
+    Broken(
+        "a version that is not that of the tables",
+        "checkpoints",
+        (
+            "UPDATE eventstore_checkpoint SET projection_version = 99 WHERE subscription = 'views.accounts'",
+            "UPDATE readmodel.account SET balance = balance + 100",
+        ),
+        "views.accounts: projection_version of buckets 0 to 255",
+        actual="99",
+        as_app=True,
+    ),
+    Broken(
+        "a version, and the tables' word for it",
+        "readmodel.account",
+        (
+            "UPDATE eventstore_checkpoint SET projection_version = 99 WHERE subscription = 'views.accounts'",
+            "COMMENT ON TABLE readmodel.account IS 'views.accounts 99:0'",
+            "COMMENT ON TABLE readmodel.entry IS 'views.accounts 99:0'",
+            "UPDATE readmodel.account SET balance = balance + 100",
+        ),
+        "those of version 99 of views.accounts",
+        as_app=True,
+        left_out=True,
+    ),
+    Broken(
+        "a version of what has no tables",
+        "checkpoints",
+        ("UPDATE eventstore_checkpoint SET projection_version = 1 WHERE subscription = 'accounts.saga'",),
+        "accounts.saga: projection_version of buckets 0 to 255",
+        expected="null",
+        as_app=True,
+    ),
+    Broken(
+        "a subscription that nobody knows",
+        "checkpoints",
+        (_CHECKPOINT.format(subscription="ghost.saga", status="running"),),
+        "ghost.saga",
+        as_app=True,
+        left_out=True,
+    ),
+    Broken(
+        "the shadow of a saga",
+        "checkpoints",
+        (_CHECKPOINT.format(subscription="accounts.saga@shadow", status="replaying"),),
+        "accounts.saga@shadow",
+        as_app=True,
+        left_out=True,
+    ),
+    Broken(
+        "a shadow that runs",
+        "checkpoints",
+        (_CHECKPOINT.format(subscription="views.accounts@shadow", status="running"),),
+        "views.accounts@shadow: status of buckets 0 to 255",
+        expected="replaying",
+        as_app=True,
+    ),
+    Broken(
+        "a saga that nobody advances",
+        "checkpoints",
+        ("UPDATE eventstore_checkpoint SET status = 'replaying' WHERE subscription = 'accounts.saga'",),
+        "accounts.saga: status of buckets 0 to 255",
+        actual="replaying",
+        as_app=True,
+    ),
+    Broken(
+        "a pause that nobody recorded",
+        "checkpoints",
+        (
+            "UPDATE eventstore_checkpoint SET status = 'paused', paused_by = 'staff:olga', paused_reason = 'x'"
+            " WHERE subscription = 'accounts.saga'",
+        ),
+        "accounts.saga: status of buckets 0 to 255",
+        actual="paused",
+        as_app=True,
+    ),
+    Broken(
+        "an end of a pause that nobody recorded",
+        "checkpoints",
+        (_PAUSE,),
+        "accounts.saga: status of buckets 0 to 255",
+        expected="paused, as staff:olga recorded",
+        actual="running",
+        as_app=True,
+    ),
+    Broken(
+        "who paused",
+        "checkpoints",
+        (
+            _PAUSE,
+            "UPDATE eventstore_checkpoint SET status = 'paused', paused_by = 'staff:mallory', paused_reason = 'Look'"
+            " WHERE subscription = 'accounts.saga'",
+        ),
+        "accounts.saga: who paused buckets 0 to 255, and why",
+        expected="staff:olga: Look",
+        actual="staff:mallory: Look",
+        as_app=True,
     ),
     Broken(
         "an event",

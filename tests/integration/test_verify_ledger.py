@@ -25,7 +25,7 @@ from psycopg.types.json import Jsonb
 from pytest_django.plugin import DjangoDbBlocker
 
 from accounts import services as accounts
-from eventstore import loading, sequencer
+from eventstore import loading, operations, sequencer
 from eventstore.replay import rebuild
 from eventstore.sealing import erase
 from eventstore.seals import sealer
@@ -339,9 +339,10 @@ def test_it_tells_a_stream_that_a_projection_has_parked(kept: Kept) -> None:
 )
 def test_it_names_what_was_broken(kept: Kept, broken: Broken) -> None:
     (kept.change if broken.as_app else kept.rewrite)(*broken.statements)
-    finding = found_by(report_of(limit=1_000)).get(broken.check)
-    assert finding is not None, f"{broken.check} found nothing"
-    assert broken.is_named(finding.named, kept.ledger), finding.named
+    report = report_of(limit=1_000)
+    assert not (report.clean and report.complete)
+    finding = next(finding for finding in report.findings if finding.name == broken.check)
+    assert broken.is_named(finding, kept.ledger), finding
 
 
 def test_each_check_is_shown_to_fail() -> None:
@@ -418,17 +419,46 @@ def test_it_finds_a_person_that_was_erased_and_is_still_shown(kept: Kept) -> Non
     assert {difference.field for difference in finding.named} == {"name", "email"}
 
 
-def test_it_leaves_alone_what_another_version_of_a_projection_or_a_state_made(kept: Kept) -> None:
+def test_it_says_that_it_cannot_judge_what_another_version_of_a_projection_made(
+    kept: Kept, capsys: pytest.CaptureFixture[str]
+) -> None:
     kept.change(
+        "COMMENT ON TABLE readmodel.account IS 'views.accounts 99:0'",
+        "COMMENT ON TABLE readmodel.entry IS 'views.accounts 99:0'",
         "UPDATE eventstore_checkpoint SET projection_version = 99 WHERE subscription = 'views.accounts'",
         "UPDATE readmodel.account SET balance = 0",
         "UPDATE eventstore_snapshot SET state_version = 99, state = '{}'",
     )
     report = report_of()
-    assert not found_by(report)
+    assert report.clean
+    assert not report.complete
+    left_out = {finding.name for finding in report.findings if finding.not_compared}
+    assert left_out == {"readmodel.account", "readmodel.entry"}
     counts = {finding.name: finding.counts for finding in report.findings}
     assert counts["readmodel.account"] == {"rows of another version of the projection, not compared": 6}
     assert counts["snapshots"] == {"of a state version that this program ignores": 1}
+    with pytest.raises(SystemExit) as left:
+        call_command("verify_ledger")
+    assert left.value.code == 2
+    assert "Not everything could be compared.\n" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as left:
+        call_command("verify_ledger", json=True)
+    assert left.value.code == 2
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["clean"], answer["complete"]) == (False, False)
+
+
+@pytest.mark.parametrize("into", [1, 4])
+def test_it_finds_nothing_in_a_subscription_that_an_operator_has_paused_and_split(kept: Kept, into: int) -> None:
+    operator = {"actor": "staff:olga", "reason": "To look"}
+    operations.pause("views.accounts", **operator)
+    if into > 1:
+        operations.split("views.accounts", into=into, **operator)
+    report = report_of()
+    assert report.clean
+    assert report.complete
+    operations.resume("views.accounts", **operator)
+    assert not found_by(report_of())
 
 
 def test_it_finds_each_guard_of_the_database_that_is_gone(kept: Kept) -> None:
@@ -510,7 +540,7 @@ def test_it_finds_what_is_left_behind_by_what_the_next_read_shows(kept: Kept, ch
     (broken,) = [broken for broken in EVERYTHING_BROKEN if broken.name == "an event that is left behind"]
     kept.rewrite(*broken.statements)
     finding = found_by(report_of(chunk_events=chunk_events, limit=1_000))["sequencing"]
-    assert broken.is_named(finding.named, kept.ledger), finding.named
+    assert broken.is_named(finding, kept.ledger), finding
 
 
 def _as_a_set(finding: Finding) -> tuple[int, set[Difference]]:

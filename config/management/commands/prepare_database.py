@@ -9,6 +9,8 @@ from django.db.migrations.executor import MigrationExecutor
 
 from config.checks import check_proxies
 from config.server_checks import ServerUnfit, check_server
+from eventstore.subscriptions import checkpoints
+from eventstore.subscriptions.registry import subscriptions
 from eventstore.tables import ensure_tables
 
 
@@ -30,6 +32,7 @@ class Command(BaseCommand):
         connection.close()  # it is opened again as the owner
         call_command("migrate", interactive=False, verbosity=options["verbosity"] if pending else 0)
         ensure_tables()
+        checkpoints.ensure(subscriptions, using="default")
         try:
             call_command("replay_projections", changed=True, verbosity=0)
         except CommandError as error:  # what serves goes on serving; starting up is no time to give up

@@ -27,7 +27,7 @@ class Command(BaseCommand):
     help = (
         "Checks the log, every stream, balance, transfer, read model and snapshot against the events, up to where the"
         " log ends now; the bank may go on working. Changes nothing. Exits with 1 when anything differs, with 2 when it"
-        " could not be checked."
+        " could not be checked, or not all of it."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -56,11 +56,14 @@ class Command(BaseCommand):
                 self.stdout.write(line)
         if not report.clean:
             sys.exit(DIFFERS)
+        if not report.complete:
+            sys.exit(CANNOT_TELL)
 
 
 def as_json(report: Report) -> str:
     """The report for programs."""
-    return msgspec.json.encode({"clean": report.clean, **msgspec.to_builtins(report)}).decode()
+    verdict = {"clean": report.clean and report.complete, "complete": report.complete}
+    return msgspec.json.encode({**verdict, **msgspec.to_builtins(report)}).decode()
 
 
 def in_words(report: Report) -> Iterator[str]:
@@ -69,13 +72,18 @@ def in_words(report: Report) -> Iterator[str]:
         yield from _finding_in_words(finding)
     differences = sum(finding.differences for finding in report.findings)
     yield f"Checked up to position {report.position:,} in {report.seconds:.1f} s."
+    if not report.complete:
+        yield "Not everything could be compared."
     yield "Nothing differs." if report.clean else f"{counted(differences, 'difference')}."
 
 
 def _finding_in_words(finding: Finding) -> Iterator[str]:
-    verdict = "ok" if not finding.differences else f"DIFFERS {counted(finding.differences, 'time')}"
+    fine = "not compared" if finding.not_compared else "ok"
+    verdict = fine if not finding.differences else f"DIFFERS {counted(finding.differences, 'time')}"
     yield f"{finding.name}: {verdict} ({finding.examined:,} {finding.unit})"
     yield f"    {finding.proves}"
+    for what in finding.not_compared:
+        yield f"    NOT COMPARED: {what}"
     for kind, count in finding.counts.items():
         yield f"    {kind}: {count:,}"
     for remark in finding.remarks:
