@@ -7,6 +7,7 @@ version that is another program's, or a subscription that only another program k
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from eventstore.buckets import BUCKETS
@@ -14,16 +15,18 @@ from eventstore.shadow import is_shadow, subscription_of
 from eventstore.subscriptions.checkpoints import follows_of
 from eventstore.subscriptions.registry import Projection, Subscription
 from eventstore.tables import tables_made
-from eventstore.verification.findings import MISSING, PRESENT, Difference, Scope, StoreCheck, shown
+from eventstore.verification.findings import MISSING, PRESENT, Difference, Scope, StoreCheck, moment_differences, shown
 from eventstore.verification.reading import one_moment
 
 _RUNNING: Final = "running"
 _PAUSED: Final = "paused"
 _REPLAYING: Final = "replaying"
+_TIMES: Final = ("attempted_at", "heartbeat_at", "held_until")
 
 # All checkpoints, the head, and how many keys and events each subscription has parked.
 _SELECT_CHECKPOINTS = """
-SELECT subscription, follows, bucket_low, bucket_high, position, projection_version, status, paused_by, paused_reason
+SELECT subscription, follows, bucket_low, bucket_high, position, projection_version, status, paused_by, paused_reason,
+    attempted_at, heartbeat_at, held_until
 FROM eventstore_checkpoint ORDER BY subscription, bucket_low
 """
 _SELECT_POSITION = "SELECT position FROM eventstore_sequencer WHERE id = 1"
@@ -49,6 +52,9 @@ class _Range(NamedTuple):
     status: str
     paused_by: str
     paused_reason: str
+    attempted_at: datetime | None
+    heartbeat_at: datetime | None
+    held_until: datetime | None
 
     @property
     def buckets(self) -> str:
@@ -118,6 +124,8 @@ def _cover_differences(id: str, ranges: Sequence[_Range], head: int) -> Iterator
         if range_.low != following:
             yield _difference(f"{id}: first bucket of a range", following, range_.low)
         following = range_.high + 1
+        times = {f"{id}: {name} of {range_.buckets}": getattr(range_, name) for name in _TIMES}
+        yield from moment_differences(**times)
         if range_.position > head:
             yield _difference(f"{id}: position of {range_.buckets}", f"at most {head}", range_.position)
     if following != BUCKETS:

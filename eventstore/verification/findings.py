@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -20,6 +20,9 @@ from eventstore.subscriptions.registry import SubscriptionRegistry
 
 MISSING: Final = "missing"
 PRESENT: Final = "present"
+EVER_AFTER: Final = datetime.max.replace(tzinfo=UTC)
+EVER_BEFORE: Final = datetime.min.replace(tzinfo=UTC)
+"""What the database's infinity, and every time that Python cannot tell, is read as. No moment is as late or early."""
 _SHOWN_LENGTH: Final = 200
 _REMARKS: Final = 20
 
@@ -152,11 +155,36 @@ class Collector:
         ]
 
 
+def is_moment(time: datetime) -> bool:
+    """Whether something can have happened then."""
+    return EVER_BEFORE < time < EVER_AFTER
+
+
+def moment_differences(
+    *, stream: str = "", version: int | None = None, position: int | None = None, **times: datetime | None
+) -> Iterator[Difference]:
+    """The times at which nothing can have happened, by the name of their field."""
+    for field, time in times.items():
+        if time is not None and not is_moment(time):
+            yield Difference(
+                stream=stream,
+                version=version,
+                position=position,
+                field=field,
+                expected="a moment",
+                actual=shown(time),
+            )
+
+
 def shown(value: object) -> str:
     """A value as a difference shows it, shortened."""
     match value:
         case None:
             return "null"
+        case datetime() if value == EVER_AFTER:
+            return "infinity"
+        case datetime() if value == EVER_BEFORE:
+            return "-infinity"
         case datetime():
             text = value.isoformat(timespec="microseconds")
         case dict() | list():

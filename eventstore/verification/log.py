@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, NamedTuple
 
-from eventstore.verification.findings import MISSING, PRESENT, Difference, Scope, StoreCheck, shown
+from eventstore.verification.findings import (
+    EVER_BEFORE,
+    MISSING,
+    PRESENT,
+    Difference,
+    Scope,
+    StoreCheck,
+    moment_differences,
+    shown,
+)
 from eventstore.verification.reading import one_moment
 
 _PAGE: Final = 10_000
 
 # The head, beside what it should say.
 _SELECT_HEAD = """
-SELECT head.position, head.sequenced_at, last.position, last.sequenced_at
+SELECT head.position, head.sequenced_at, head.heartbeat_at, last.position, last.sequenced_at
 FROM (SELECT) AS one
 LEFT JOIN eventstore_sequencer head ON head.id = 1
 LEFT JOIN (
@@ -65,7 +74,7 @@ class LogCheck(StoreCheck):
             cursor.execute(_SELECT_HEAD)
             head = cursor.fetchone()
         yield from _head_differences(*head)
-        before, after = _Entry(0, 0, datetime.min.replace(tzinfo=UTC), has_event=True), 0
+        before, after = _Entry(0, 0, EVER_BEFORE, has_event=True), 0
         while after < scope.position:
             entries, after = _read_page(scope, after=after)
             for entry in entries:
@@ -103,12 +112,14 @@ class OutboxCheck(StoreCheck):
 def _head_differences(
     position: int | None,
     sequenced_at: datetime | None,
+    heartbeat_at: datetime | None,
     last_position: int | None,
     last_sequenced_at: datetime | None,
 ) -> Iterator[Difference]:
     if position is None or sequenced_at is None:
         yield Difference(field="head", expected=PRESENT, actual=MISSING)
         return
+    yield from moment_differences(**{"head sequenced_at": sequenced_at, "head heartbeat_at": heartbeat_at})
     if position != (last_position or 0):
         yield Difference(field="head position", expected=shown(last_position or 0), actual=shown(position))
     if last_sequenced_at is not None and sequenced_at < last_sequenced_at:
@@ -141,6 +152,7 @@ def _entry_differences(before: _Entry, entry: _Entry) -> Iterator[Difference]:
         yield _gap(before.position, entry.position)
     if not entry.has_event:
         yield Difference(position=entry.position, field=f"event {entry.event_id}", expected=PRESENT, actual=MISSING)
+    yield from moment_differences(position=entry.position, sequenced_at=entry.sequenced_at)
     if entry.sequenced_at < before.sequenced_at:
         yield Difference(
             position=entry.position,

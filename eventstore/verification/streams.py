@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from eventstore.buckets import bucket_of
-from eventstore.verification.findings import MISSING, Difference, Scope, shown
+from eventstore.verification.findings import MISSING, Difference, Scope, moment_differences, shown
 from eventstore.verification.walking import Chunk, Found, Segment, Span, Stored, StreamCheck
 
 # Whether a version of a stream waits to be sequenced.
@@ -147,6 +147,12 @@ def _order_differences(segment: Segment, before: Stored | None, event: Stored) -
     version = 1 if before is None else before.row.version + 1
     if event.row.version != version:
         yield _difference(segment, event, "version", version, event.row.version)
+    yield from moment_differences(
+        stream=segment.name,
+        version=event.row.version,
+        position=event.position,
+        recorded_at=event.row.recorded_at,
+    )
     if before is None:
         return
     if event.row.stream_type != before.row.stream_type:

@@ -273,8 +273,10 @@ OF_THE_STORE: Final = (
         "a pause that nobody recorded",
         "checkpoints",
         (
-            "UPDATE eventstore_checkpoint SET status = 'paused', paused_by = 'staff:olga', paused_reason = 'x'"
-            " WHERE subscription = 'accounts.saga'",
+            (
+                "UPDATE eventstore_checkpoint SET status = 'paused', paused_by = 'staff:olga', paused_reason = 'x'"
+                " WHERE subscription = 'accounts.saga'"
+            ),
         ),
         "accounts.saga: status of buckets 0 to 255",
         actual="paused",
@@ -294,8 +296,10 @@ OF_THE_STORE: Final = (
         "checkpoints",
         (
             _PAUSE,
-            "UPDATE eventstore_checkpoint SET status = 'paused', paused_by = 'staff:mallory', paused_reason = 'Look'"
-            " WHERE subscription = 'accounts.saga'",
+            (
+                "UPDATE eventstore_checkpoint SET status = 'paused', paused_by = 'staff:mallory',"
+                " paused_reason = 'Look' WHERE subscription = 'accounts.saga'"
+            ),
         ),
         "accounts.saga: who paused buckets 0 to 255, and why",
         expected="staff:olga: Look",
@@ -848,47 +852,272 @@ OF_THE_UNFINISHED: Final = (
     ),
 )
 
+# An answer as it is kept, to the request that made an event; `{}` stands for more columns, or for what is altered.
 _ANSWER = """
-INSERT INTO eventstore_idempotency_record (principal, key, fingerprint, answer)
-SELECT 'staff:carol', 'key-1', '', {} FROM eventstore_event WHERE stream_id = %(shop)s AND version = 60
+INSERT INTO eventstore_idempotency_record (principal, key, fingerprint, answer, created_at)
+SELECT {principal}, '{key}', '', {answer}, {created_at} FROM eventstore_event WHERE {where}
 """
+_CAROLS = "staff:carol key-1"
+_ENTRY = "jsonb_build_object('entry_id', event_id, 'version', version, 'balance', {balance})"
+_BALANCE = "to_char((data->>'balance')::bigint / 100.0, 'FM9999990.00')"
+_CUSTOMER = "jsonb_build_object('customer_id', stream_id, 'version', version)"
+_CHANGED = "jsonb_build_object('stream_id', stream_id, 'version', version)"
+_ACCOUNT = "jsonb_build_object('account_id', stream_id, 'version', version, 'number', {number})"
+_TRANSFER = "jsonb_build_object('transfer_id', stream_id, 'version', version, 'state', {state})"
+_STANDING = "jsonb_build_object('state', {state}, 'version', version)"
 
 
-def _answered(name: str, answer: str, field: str, stream: str | None = "", **named: str) -> Broken:
-    return Broken(name, "answers", (_ANSWER.format(answer),), field, stream, actual=named.get("actual", "missing"))
+def _version(stream: str, version: int) -> str:
+    return f"stream_id = %({stream})s AND version = {version}"
+
+
+_FROZEN = "event_type = 'AccountFrozen' AND stream_id = %(frozen)s"
+_OPENED = _version("shop", 1)
+_RELEASED = _version("completed", 1)
+_REGISTERED = _version("alice", 1)
+_RENAMED = _version("alice", 2)
+
+
+def _answer(answer: str, *, where: str = _SHOP_60, key: str = "key-1", **altered: str) -> str:
+    said = {"principal": "'staff:carol'", "created_at": "recorded_at + interval '1 ms'", **altered}
+    return _ANSWER.format(answer=answer, where=where, key=key, **said)
+
+
+RIGHT_ANSWERS: Final = (
+    _answer(_ENTRY.format(balance=_BALANCE), key="entry"),
+    _answer(_ENTRY.format(balance=_BALANCE), where="event_type = 'CashEntryReversed'", key="' || id || '"),
+    _answer(_ENTRY.format(balance="data->>'balance'"), where="event_type = 'CashWithdrawn' AND stream_id = %(yen)s"),
+    _answer(_CUSTOMER, where=_REGISTERED, key="customer"),
+    _answer(_CHANGED, where=_RENAMED, key="changed"),
+    _answer(_ACCOUNT.format(number="data->'number'"), where=_OPENED, key="opened"),
+    _answer(_TRANSFER.format(state="'INITIAL'"), where=_RELEASED, key="transfer"),
+    _answer(_STANDING.format(state="'FROZEN'"), where=_FROZEN, key="frozen"),
+    _answer(_STANDING.format(state="'OPEN'"), where="event_type = 'AccountUnfrozen'", key="unfrozen"),
+    _answer(_STANDING.format(state="'CLOSED'"), where="event_type = 'AccountClosed'", key="closed"),
+)
+"""What the bank would keep of requests that made some of the ledger's events."""
+
+
+def _answered(
+    name: str, statement: str | tuple[str, ...], field: str, stream: str | None = "", **named: str | None
+) -> Broken:
+    statements = (statement,) if isinstance(statement, str) else statement
+    return Broken(name, "answers", statements, field, stream, named.get("expected"), named.get("actual", "missing"))
 
 
 OF_THE_ANSWERS: Final = (
     _answered(
         "an answer with a transfer that is not there",
-        f"""'{{"transfer_id": "{NOBODY}", "version": 1}}'""",
-        f"transfer_id {NOBODY} in the answer to staff:carol key-1",
+        _answer(f"""'{{"transfer_id": "{NOBODY}", "version": 1, "state": "INITIAL"}}'"""),
+        f"transfer_id {NOBODY} in the answer to {_CAROLS}",
         f"transfer/{NOBODY}",
     ),
     _answered(
         "an answer with a customer who is an account",
-        "jsonb_build_object('customer_id', stream_id, 'version', version)",
-        "customer_id {shop} in the answer to staff:carol key-1",
+        _answer(_CUSTOMER),
+        f"customer_id {{shop}} in the answer to {_CAROLS}",
         None,
     ),
     _answered(
         "an answer with a version that is not there",
-        "jsonb_build_object('account_id', stream_id, 'version', 9999)",
-        "account_id {shop} in the answer to staff:carol key-1",
+        _answer("jsonb_build_object('account_id', stream_id, 'version', 9999, 'number', '1')"),
+        f"account_id {{shop}} in the answer to {_CAROLS}",
         "account shop",
     ),
     _answered(
-        "an answer with an entry that is not there",
-        "jsonb_build_object('entry_id', stream_id, 'version', version)",
-        "entry_id {shop} in the answer to staff:carol key-1",
+        "an answer with a version that no stream can have",
+        _answer(f"""'{{"customer_id": "{NOBODY}", "version": 99999999999}}'"""),
+        f"customer_id {NOBODY} in the answer to {_CAROLS}",
+        f"customer/{NOBODY}",
     ),
-    _answered("an answer that is none", "'[]'", "answer to staff:carol key-1", actual="something else"),
+    _answered(
+        "an answer with an entry that is not there",
+        _answer("jsonb_build_object('entry_id', stream_id, 'version', version, 'balance', '1.00')"),
+        f"entry_id {{shop}} in the answer to {_CAROLS}",
+    ),
+    _answered(
+        "an answer with an entry that is none",
+        _answer(_ENTRY.format(balance="'0.00'"), where=_OPENED),
+        f"event of the answer to {_CAROLS}",
+        "account shop",
+        expected="CashDeposited or CashWithdrawn or CashEntryReversed",
+        actual="AccountOpened",
+    ),
+    _answered(
+        "an answer with another balance",
+        _answer(_ENTRY.format(balance="'9999.00'")),
+        f"balance of the answer to {_CAROLS}",
+        "account shop",
+        actual="9999.00",
+    ),
+    _answered(
+        "an answer with another version of an entry",
+        _answer("jsonb_build_object('entry_id', event_id, 'version', 7, 'balance', '1.00')"),
+        f"version of the answer to {_CAROLS}",
+        "account shop",
+        expected="60",
+        actual="7",
+    ),
+    _answered(
+        "an answer with another number",
+        _answer(_ACCOUNT.format(number="'12345'"), where=_OPENED),
+        f"number of the answer to {_CAROLS}",
+        "account shop",
+        actual="12345",
+    ),
+    _answered(
+        "an answer with another state of a transfer",
+        _answer(_TRANSFER.format(state="'COMPLETED'"), where=_RELEASED),
+        f"state of the answer to {_CAROLS}",
+        "transfer completed",
+        expected="INITIAL",
+        actual="COMPLETED",
+    ),
+    _answered(
+        "an answer with what another customer changed",
+        _answer(_CHANGED, where=_REGISTERED),
+        f"event of the answer to {_CAROLS}",
+        "customer alice",
+        actual="CustomerRegistered",
+    ),
+    _answered(
+        "an answer to somebody else",
+        _answer(_ENTRY.format(balance=_BALANCE), principal="'staff:mallory'"),
+        "principal of the answer to staff:mallory key-1",
+        "account shop",
+        expected="staff:carol",
+        actual="staff:mallory",
+    ),
+    _answered(
+        "an answer to a request of another day",
+        _answer(_ENTRY.format(balance=_BALANCE), created_at="recorded_at + interval '1 day'"),
+        f"time of the answer to {_CAROLS}",
+        "account shop",
+        actual=None,
+    ),
+    _answered(
+        "an answer of no time",
+        _answer(_ENTRY.format(balance=_BALANCE), created_at="'infinity'"),
+        f"time of the answer to {_CAROLS}",
+        "account shop",
+        actual="infinity",
+    ),
+    _answered(
+        "an answer that another has got",
+        (
+            _answer(_ENTRY.format(balance=_BALANCE)),
+            _answer(_ENTRY.format(balance=_BALANCE), key="key-2"),
+        ),
+        "event of the answer to staff:carol key-2",
+        expected="one that no other answer tells of",
+        actual=None,
+    ),
+    _answered(
+        "an answer with a state that nobody brought about",
+        _answer(_STANDING.format(state="'CLOSED'").replace("version)", "9)"), where=_FROZEN),
+        f"state in the answer to {_CAROLS}",
+        actual="CLOSED in version 9",
+    ),
+    _answered(
+        "an answer with a state that somebody else brought about",
+        _answer(_STANDING.format(state="'FROZEN'"), where=_FROZEN, principal="'staff:mallory'"),
+        "state in the answer to staff:mallory key-1",
+        actual="FROZEN in version 2",
+    ),
+    _answered(
+        "an answer with a state of no time",
+        _answer(_STANDING.format(state="'FROZEN'"), where=_FROZEN, created_at="'-infinity'"),
+        f"state in the answer to {_CAROLS}",
+        actual="FROZEN in version 2",
+    ),
+    _answered("an answer that is none", _answer("'[]'"), f"answer to {_CAROLS}", actual="something else"),
+    _answered("an answer that says nothing", _answer("'{}'"), f"answer to {_CAROLS}", actual="something else"),
     _answered(
         "an answer with an id that is none",
-        """'{"account_id": "x", "version": 1}'""",
-        "answer to staff:carol key-1",
+        _answer("""'{"account_id": "x", "version": 1, "number": "1"}'"""),
+        f"answer to {_CAROLS}",
         actual="something else",
     ),
+    _answered(
+        "an answer without its version",
+        _answer("jsonb_build_object('customer_id', stream_id)", where=_REGISTERED),
+        f"answer to {_CAROLS}",
+        actual="something else",
+    ),
+    Broken(
+        "an answer of a kind that nobody knows",
+        "answers",
+        (_answer("""'{"loan_id": "x"}'"""),),
+        f"the answer to {_CAROLS}",
+        left_out=True,
+    ),
+)
+
+_NO_TIME = {
+    "log: the head's time": ("log", "UPDATE eventstore_sequencer SET sequenced_at = 'infinity'", "head sequenced_at"),
+    "log: the heartbeat": ("log", "UPDATE eventstore_sequencer SET heartbeat_at = '-infinity'", "head heartbeat_at"),
+    "log: the first entry": (
+        "log",
+        "UPDATE eventstore_log SET sequenced_at = '-infinity' WHERE position = 1",
+        "sequenced_at",
+    ),
+    "log: the last entry": (
+        "log",
+        f"UPDATE eventstore_log SET sequenced_at = 'infinity' WHERE position = {_LAST_POSITION}",
+        "sequenced_at",
+    ),
+    "an event": (
+        "streams",
+        "UPDATE eventstore_event SET recorded_at = 'infinity' WHERE stream_id = %(initial)s",
+        "recorded_at",
+    ),
+    "an event beyond all calendars": (
+        "streams",
+        "UPDATE eventstore_event SET recorded_at = '20000-01-01T00:00Z' WHERE stream_id = %(travel)s AND version = 2",
+        "recorded_at",
+    ),
+    "an event before all times": (
+        "streams",
+        "UPDATE eventstore_event SET recorded_at = '0044-03-15 BC' WHERE stream_id = %(travel)s AND version = 1",
+        "recorded_at",
+    ),
+    "a snapshot's first event": (
+        "snapshots",
+        "UPDATE eventstore_snapshot SET created_at = '-infinity'",
+        "snapshot created_at",
+    ),
+    "a snapshot's last event": (
+        "snapshots",
+        "UPDATE eventstore_snapshot SET updated_at = 'infinity'",
+        "snapshot updated_at",
+    ),
+    "an account": ("readmodel.account", "UPDATE readmodel.account SET changed_at = 'infinity'", "changed_at"),
+    "an entry": ("readmodel.entry", "UPDATE readmodel.entry SET recorded_at = '-infinity'", "recorded_at"),
+    "a seal": ("seals", "UPDATE eventstore_seal SET sealed_at = 'infinity' WHERE first_position = 51", None),
+    "a checkpoint": (
+        "checkpoints",
+        "UPDATE eventstore_checkpoint SET held_until = 'infinity' WHERE subscription = 'accounts.saga'",
+        "accounts.saga: held_until of buckets 0 to 255",
+    ),
+    "an entry that was reversed": (
+        "streams",
+        (
+            "UPDATE eventstore_event SET recorded_at = 'infinity' WHERE event_id = (SELECT (data->>'entry_id')::uuid"
+            " FROM eventstore_event WHERE event_type = 'CashEntryReversed' AND stream_id = %(household)s)"
+        ),
+        "recorded_at",
+    ),
+}
+OF_NO_TIME: Final = tuple(
+    Broken(
+        f"a time that is none: {name}",
+        check,
+        (statement,),
+        field or "hash of the seal of positions 51 to 100",
+        None,
+        actual=None if field is None else "-infinity" if "'-inf" in statement or "BC" in statement else "infinity",
+    )
+    for name, (check, statement, field) in _NO_TIME.items()
 )
 
 OF_THE_BANK: Final = (
@@ -1309,5 +1538,6 @@ EVERYTHING_BROKEN: Final = (
     *OF_THE_BANK,
     *OF_THE_UNFINISHED,
     *OF_THE_ANSWERS,
+    *OF_NO_TIME,
     *OF_THE_READ_MODELS,
 )

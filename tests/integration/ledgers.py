@@ -67,16 +67,16 @@ class Ledger:
         self._give_up(self.given_up)
         self.dispatch()
         self.paid_back = self.transfer(self.household, self.shop, "5.00")
-        self._step("accounts.saga")
-        self._step("transfers.saga")
+        self.step("accounts.saga")
+        self.step("transfers.saga")
         self._give_up(self.paid_back)
         self.dispatch()
         self.refunding = self.transfer(self.household, self.closed, "8.00")
-        self._step("accounts.saga")
-        self._step("transfers.saga")
+        self.step("accounts.saga")
+        self.step("transfers.saga")
         self.debited = self.transfer(self.household, self.shop, "6.00")
-        self._step("accounts.saga")
-        self._step("transfers.saga")
+        self.step("accounts.saga")
+        self.step("transfers.saga")
         self.initial = self.transfer(self.household, self.shop, "7.00")
         self._sequence()
         for projection in subscriptions.projections():
@@ -143,7 +143,7 @@ class Ledger:
             (key_id,) = cursor.fetchone()
         parking.discard(key_id, subscription, actor="staff:olga", reason="Unreachable", store=STORE)
 
-    def _step(self, subscription_id: str) -> None:
+    def step(self, subscription_id: str) -> None:
         """One subscription goes on, and what it has written is sequenced."""
         self._sequence()
         subscription = subscriptions.get(subscription_id)

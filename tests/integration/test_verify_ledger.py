@@ -26,6 +26,8 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from accounts import services as accounts
 from eventstore import loading, operations, sequencer
+from eventstore.context import CommandContext
+from eventstore.idempotency import Claim
 from eventstore.replay import rebuild
 from eventstore.sealing import erase
 from eventstore.seals import sealer
@@ -39,13 +41,16 @@ from tests.daybook_process import ROOT
 from tests.integration.broken_ledgers import (
     EVERYTHING_BROKEN,
     NOBODY,
+    RIGHT_ANSWERS,
     Broken,
 )
-from tests.integration.ledgers import STORE, Ledger, context
+from tests.integration.ledgers import CAROL, STORE, Ledger, context
 from tests.integration.multiplied import multiply
 from tests.servers import CLONE_DATABASE, Servers
+from transfers import services as transfers
 from transfers.published.events import TransferStatus
 from views_readmodel.management.commands.verify_ledger import in_words
+from views_readmodel.verification.answers import AnswersCheck
 from views_readmodel.verification.checks import AGGREGATES, ledger_checks
 from views_readmodel.verification.read_models import read_model_checks
 
@@ -168,6 +173,47 @@ def test_it_finds_nothing_in_a_ledger_that_is_right(kept: Kept, chunk_events: in
     examined = {finding.name: (finding.examined, finding.counts) for finding in report.findings}
     assert examined == {finding.name: (finding.examined, finding.counts) for finding in whole.findings}
     assert all(not finding.remarks for finding in report.findings)
+
+
+def test_it_finds_nothing_in_answers_that_are_right(kept: Kept) -> None:
+    kept.rewrite(*RIGHT_ANSWERS)
+    (finding,) = report_of([AnswersCheck()]).findings
+    assert not finding.named
+    assert not finding.not_compared
+    assert finding.examined == len(RIGHT_ANSWERS) + 1  # two entries were reversed
+
+
+def test_it_finds_nothing_in_the_answers_that_the_bank_gives(kept: Kept) -> None:
+    """Each service's own answer, so that what they answer and what is checked do not drift apart."""
+    ledger, keys = kept.ledger, count(1)
+
+    def claimed() -> CommandContext:
+        claim = Claim(principal=CAROL, key=f"key-{next(keys)}", fingerprint=b"x")
+        return replace(context(), claim=claim)
+
+    dave = accounts.register_customer(context=claimed(), name="Dave").value.customer_id
+    accounts.change_customer(context=claimed(), customer_id=dave, name="David", email="david@example.com")
+    opened = accounts.open_account(context=claimed(), customer_id=dave, title="Dave's", currency="EUR")
+    daves = opened.value.account_id
+    wrong = accounts.deposit(context=claimed(), account_id=daves, amount="5.00").value
+    accounts.reverse_entry(context=claimed(), account_id=daves, entry_id=wrong.entry_id, reason="Twice")
+    accounts.deposit(context=claimed(), account_id=daves, amount="5.00")
+    accounts.withdraw(context=claimed(), account_id=daves, amount="5.00")
+    accounts.freeze_account(context=claimed(), account_id=daves, reason="Asked for")
+    accounts.unfreeze_account(context=claimed(), account_id=daves, reason="Settled")
+    accounts.deposit(context=claimed(), account_id=daves, amount="3.00")
+    ledger.transfer(daves, ledger.closed, "3.00")
+    ledger.step("accounts.saga")
+    accounts.close_account(context=claimed(), account_id=daves, reason="Moved away")
+    ledger.dispatch()  # the amount comes back to a closed account
+    accounts.pay_out(context=claimed(), account_id=daves, amount="3.00")
+    transfers.create_transfer(
+        context=claimed(), from_account_id=ledger.household, to_account_id=ledger.shop, amount="1.00"
+    )
+    (finding,) = report_of([AnswersCheck()]).findings
+    assert not finding.named
+    assert not finding.not_compared
+    assert finding.examined == next(keys) - 1
 
 
 def test_it_finds_nothing_while_everything_waits(kept: Kept) -> None:

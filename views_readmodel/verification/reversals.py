@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
-from django.db import connections
 
 from accounts.published.events import CashDeposited, CashEntryKind, CashEntryReversed, CashWithdrawn
 from eventstore.rows import EventRow
 from eventstore.verification.findings import MISSING, Difference, Scope, shown
+from eventstore.verification.reading import one_moment
 from eventstore.verification.sorting import ExternalSort
 from eventstore.verification.walking import Chunk, Found, StreamCheck, decode_each
 
@@ -88,10 +88,10 @@ class ReversalsCheck(StreamCheck):
 
 def _cash_entries(reversals: Sequence[_Reversal], scope: Scope) -> dict[UUID, _Entry]:
     """What these reversals undo, as far as it is there and can be read."""
-    with connections[scope.using].cursor() as cursor:
+    with one_moment(using=scope.using) as cursor:
         cursor.execute(_SELECT_BY_ID, [[reversal.entry_id for reversal in reversals]])
-        rows = [EventRow(*row) for row in cursor]
-    found = [recorded for recorded, _ in decode_each(rows, registry=scope.registry, using=scope.using)]
+        rows = [EventRow(*row) for row in cursor.fetchall()]
+        found = [recorded for recorded, _ in decode_each(rows, registry=scope.registry, using=scope.using)]
     return {
         recorded.event_id: _Entry(recorded.stream_id, _KINDS[type(recorded.data)], recorded.data.amount)
         for recorded in found
