@@ -34,10 +34,13 @@ SELECT (SELECT log_id FROM eventstore_sequencer WHERE id = 1),
 """
 
 
-def store_checks() -> list[Check]:
-    """The checks that need to know nothing of what the events are about."""
+def store_checks(*, app_role: str | None = None) -> list[Check]:
+    """The checks that need to know nothing of what the events are about.
+
+    `app_role` is the database role that runs the program, unless it owns the tables itself.
+    """
     return [
-        GuardsCheck(),
+        GuardsCheck(app_role=app_role),
         LogCheck(),
         SealsCheck(),
         OutboxCheck(),

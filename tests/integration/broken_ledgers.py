@@ -101,6 +101,156 @@ def _unlogged(where: str) -> str:
     return f"DELETE FROM eventstore_log WHERE event_id IN (SELECT id FROM eventstore_event WHERE {where})"
 
 
+def _unguarded(name: str, statement: str, field: str, **named: str) -> Broken:
+    return Broken(name, "guards", (statement,), field, "", expected=named.get("expected"), actual=named.get("actual"))
+
+
+OF_THE_GUARDS: Final = (
+    _unguarded(
+        "a trigger that never fires",
+        """
+        DROP TRIGGER eventstore_event_append_only ON eventstore_event;
+        CREATE TRIGGER eventstore_event_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON eventstore_event
+            FOR EACH STATEMENT WHEN (false) EXECUTE FUNCTION eventstore_refuse_rewriting()
+        """,
+        "trigger that keeps eventstore_event append-only",
+    ),
+    _unguarded(
+        "a trigger on one column",
+        """
+        DROP TRIGGER eventstore_event_append_only ON eventstore_event;
+        CREATE TRIGGER eventstore_event_append_only BEFORE UPDATE OF event_id OR DELETE OR TRUNCATE ON eventstore_event
+            FOR EACH STATEMENT EXECUTE FUNCTION eventstore_refuse_rewriting()
+        """,
+        "trigger that keeps eventstore_event append-only",
+    ),
+    _unguarded(
+        "a trigger without a table's emptying",
+        """
+        DROP TRIGGER eventstore_operation_append_only ON eventstore_operation;
+        CREATE TRIGGER eventstore_operation_append_only BEFORE UPDATE OR DELETE ON eventstore_operation
+            FOR EACH STATEMENT EXECUTE FUNCTION eventstore_refuse_rewriting();
+        ALTER TABLE eventstore_operation ENABLE ALWAYS TRIGGER eventstore_operation_append_only
+        """,
+        "trigger that keeps eventstore_operation append-only",
+    ),
+    _unguarded(
+        "a trigger of another's function",
+        """
+        CREATE SCHEMA elsewhere;
+        CREATE FUNCTION elsewhere.eventstore_refuse_rewriting() RETURNS trigger LANGUAGE plpgsql
+            AS $$BEGIN RETURN NULL; END$$;
+        DROP TRIGGER eventstore_operation_append_only ON eventstore_operation;
+        CREATE TRIGGER eventstore_operation_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON eventstore_operation
+            FOR EACH STATEMENT EXECUTE FUNCTION elsewhere.eventstore_refuse_rewriting();
+        ALTER TABLE eventstore_operation ENABLE ALWAYS TRIGGER eventstore_operation_append_only
+        """,
+        "trigger that keeps eventstore_operation append-only",
+    ),
+    _unguarded(
+        "a function that refuses nothing",
+        """
+        CREATE OR REPLACE FUNCTION eventstore_refuse_rewriting() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF false THEN RAISE EXCEPTION 'never'; END IF;
+            RETURN NULL;
+        END;
+        $$
+        """,
+        "function that refuses to rewrite history",
+    ),
+    _unguarded(
+        "a rule that swallows events",
+        "CREATE RULE swallow AS ON INSERT TO eventstore_event DO INSTEAD NOTHING",
+        "rule swallow on eventstore_event",
+        actual="present",
+    ),
+    _unguarded(
+        "a trigger that rewrites what is written",
+        """
+        CREATE FUNCTION forge() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$;
+        CREATE TRIGGER forge BEFORE INSERT ON eventstore_event FOR EACH ROW EXECUTE FUNCTION forge()
+        """,
+        "trigger forge on eventstore_event",
+        actual="present",
+    ),
+    _unguarded(
+        "a right to change events",
+        "GRANT UPDATE, TRUNCATE ON eventstore_event TO daybook_app",
+        "rights of daybook_app on eventstore_event",
+        actual="UPDATE, TRUNCATE too",
+    ),
+    _unguarded(
+        "a right to change a column",
+        "GRANT UPDATE (data) ON eventstore_event TO daybook_app",
+        "rights of daybook_app on eventstore_event",
+        actual="UPDATE too",
+    ),
+    _unguarded(
+        "everybody's right",
+        "GRANT DELETE ON eventstore_seal TO PUBLIC",
+        "rights of others on eventstore_seal",
+        actual="DELETE to everybody",
+    ),
+    _unguarded(
+        "whose history is",
+        "GRANT CREATE ON SCHEMA public TO daybook_app; ALTER TABLE eventstore_operation OWNER TO daybook_app",
+        "owner of eventstore_operation",
+        actual="daybook_app",
+    ),
+    _unguarded(
+        "a check of a row",
+        "ALTER TABLE eventstore_event DROP CONSTRAINT eventstore_event_version_check",
+        "constraint on eventstore_event: CHECK ((version >= 1))",
+        actual="missing",
+    ),
+    _unguarded(
+        "a check that is not enforced on what is there",
+        """
+        ALTER TABLE eventstore_event DROP CONSTRAINT eventstore_event_version_check;
+        ALTER TABLE eventstore_event ADD CHECK (version >= 1) NOT VALID
+        """,
+        "constraint on eventstore_event: CHECK ((version >= 1))",
+        actual="missing",
+    ),
+    _unguarded(
+        "the key of what is parked",
+        "ALTER TABLE eventstore_parked_event DROP CONSTRAINT eventstore_parked_event_parked_key_id_fkey",
+        "constraint on eventstore_parked_event: FOREIGN KEY (parked_key_id) REFERENCES eventstore_parked_key(id)",
+        actual="missing",
+    ),
+    _unguarded(
+        "a column that may be empty",
+        "ALTER TABLE eventstore_event ALTER COLUMN recorded_at DROP NOT NULL",
+        "NOT NULL on eventstore_event.recorded_at",
+        actual="missing",
+    ),
+    _unguarded(
+        "an index that is not immediate",
+        """
+        ALTER TABLE eventstore_event DROP CONSTRAINT eventstore_event_stream_version_unique;
+        ALTER TABLE eventstore_event ADD UNIQUE (stream_id, version) DEFERRABLE
+        """,
+        "unique index on eventstore_event (stream_id, version)",
+        actual="missing",
+    ),
+    _unguarded(
+        "rows that some do not see",
+        """
+        ALTER TABLE eventstore_event ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY all_of_it ON eventstore_event USING (true)
+        """,
+        "table eventstore_event",
+        actual="a table with row security",
+    ),
+    _unguarded(
+        "rows of another table",
+        "CREATE TABLE more () INHERITS (eventstore_operation)",
+        "table eventstore_operation",
+        actual="a table that shares rows with another",
+    ),
+)
+
 OF_THE_STORE: Final = (
     Broken("a position", "log", ("DELETE FROM eventstore_log WHERE position = 20",), "position", "", "20", "missing"),
     Broken("some first positions", "log", ("DELETE FROM eventstore_log WHERE position < 4",), "position", "", "1 to 3"),
@@ -1532,6 +1682,7 @@ OF_THE_READ_MODELS: Final = (
 )
 
 EVERYTHING_BROKEN: Final = (
+    *OF_THE_GUARDS,
     *OF_THE_STORE,
     *OF_THE_SEALS,
     *OF_THE_PARKED,

@@ -32,8 +32,9 @@ from eventstore.replay import rebuild
 from eventstore.sealing import erase
 from eventstore.seals import sealer
 from eventstore.subscriptions.registry import Projection, Reactor, subscriptions
+from eventstore.verification.defences import APPEND_ONLY, CONSTRAINTS, REQUIRED, UNIQUE_COLUMNS
 from eventstore.verification.findings import Check, Difference, Finding, Report
-from eventstore.verification.guards import APPEND_ONLY, UNIQUE_COLUMNS, GuardsCheck
+from eventstore.verification.guards import GuardsCheck
 from eventstore.verification.rows import PERSONAL
 from eventstore.verification.running import verify
 from tests.conftest import Database, _default_connection_at, _describe
@@ -392,7 +393,7 @@ def test_it_names_what_was_broken(kept: Kept, broken: Broken) -> None:
 
 
 def test_each_check_is_shown_to_fail() -> None:
-    elsewhere = {GuardsCheck.name, *(check.name for check in read_model_checks())}  # in the other tests of this module
+    elsewhere = {check.name for check in read_model_checks()}  # in the other tests of this module
     assert {check.name for check in ledger_checks()} == {broken.check for broken in EVERYTHING_BROKEN} | elsewhere
 
 
@@ -522,8 +523,11 @@ def test_it_finds_each_guard_of_the_database_that_is_gone(kept: Kept) -> None:
             owner.execute(
                 sql.SQL(change).format(table=sql.Identifier(table), name=sql.Identifier(f"{table}_append_only"))
             )
-    finding = found_by(report_of([GuardsCheck()], limit=100))["guards"]
-    assert {difference.field for difference in finding.named} == expected
+    finding = found_by(report_of([GuardsCheck(app_role="daybook_app")], limit=100))["guards"]
+    foreign = "constraint on eventstore_parked_event: FOREIGN KEY"  # falls with the index that it needs
+    named = {difference.field for difference in finding.named if not difference.field.startswith(foreign)}
+    # A column of a primary key that is gone may be empty on some versions of the server.
+    assert {field for field in named if not field.startswith("NOT NULL")} == expected
 
 
 _SELECT_CONSTRAINT = """
@@ -542,13 +546,37 @@ _DISABLED = (
 )
 
 
-def test_it_finds_a_guard_that_guards_no_more(kept: Kept) -> None:
-    with psycopg.connect(kept.database.owner_url, autocommit=True) as owner:
-        owner.execute(
-            "CREATE OR REPLACE FUNCTION eventstore_refuse_rewriting() RETURNS trigger LANGUAGE plpgsql"
-            " AS 'BEGIN RETURN NULL; END'"
-        )
-    assert found_by(report_of([GuardsCheck()]))["guards"].differences == len(APPEND_ONLY)
+def test_it_finds_each_table_and_constraint_of_the_store_guarded(fresh_database: Database) -> None:
+    """Those that are written down are those that the migrations make, whatever the server's version."""
+    with psycopg.connect(fresh_database.owner_url) as owner:
+        tables = {table for (table,) in owner.execute(_SELECT_STORE_TABLES).fetchall()}
+        constraints = owner.execute(_SELECT_CONSTRAINTS).fetchall()
+    assert tables == UNIQUE_COLUMNS.keys() == REQUIRED.keys()
+    written = [(table, text) for table, texts in CONSTRAINTS.items() for text in texts]
+    assert sorted(constraints) == sorted(written)
+
+
+_SELECT_STORE_TABLES = """
+SELECT relname FROM pg_catalog.pg_class
+WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname LIKE 'eventstore\\_%'
+"""
+_SELECT_CONSTRAINTS = """
+SELECT t.relname, pg_get_constraintdef(c.oid)
+FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_class t ON t.oid = c.conrelid
+WHERE c.contype IN ('c', 'f') AND t.relnamespace = 'public'::regnamespace AND t.relname LIKE 'eventstore\\_%'
+"""
+
+
+def test_it_says_when_the_role_that_runs_the_bank_owns_history(kept: Kept) -> None:
+    with psycopg.connect(kept.database.owner_url) as owner:
+        owner.execute("GRANT CREATE ON SCHEMA public TO daybook_app")
+        for table in APPEND_ONLY:
+            owner.execute(sql.SQL("ALTER TABLE {} OWNER TO daybook_app").format(sql.Identifier(table)))
+    (finding,) = report_of([GuardsCheck(app_role=None)]).findings
+    assert not finding.named
+    assert finding.counts == {"tables of history that are the app role's own": len(APPEND_ONLY)}
+    (finding,) = report_of([GuardsCheck(app_role="daybook_app")]).findings
+    assert finding.differences == len(APPEND_ONLY)
 
 
 def test_it_finds_the_same_in_chunks_of_any_size(kept: Kept) -> None:

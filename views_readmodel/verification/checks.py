@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from django.conf import settings
+
 from accounts.domain.account import ACCOUNT
 from accounts.domain.customer import CUSTOMER
 from eventstore.aggregates import Aggregate
@@ -26,7 +28,7 @@ def ledger_checks() -> list[Check]:
     """Every check, new: what a check has seen it keeps."""
     transfers = TransfersCheck()
     return [
-        *store_checks(),
+        *store_checks(app_role=_app_role()),
         BalancesCheck(),
         ReversalsCheck(),
         transfers,
@@ -35,3 +37,9 @@ def ledger_checks() -> list[Check]:
         AnswersCheck(),
         *read_model_checks(),
     ]
+
+
+def _app_role() -> str | None:
+    """The role that runs the bank, where it has no right to change history; None where it owns the tables."""
+    role: str = settings.DATABASE_APP_ROLE
+    return None if settings.DATABASE_OWNER_LOGIN["USER"] == role else role
