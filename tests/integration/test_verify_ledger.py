@@ -37,6 +37,7 @@ from eventstore.verification.findings import Check, Difference, Finding, Report
 from eventstore.verification.guards import GuardsCheck
 from eventstore.verification.rows import PERSONAL
 from eventstore.verification.running import verify
+from eventstore.verification.seals import SealsCheck
 from tests.conftest import Database, _default_connection_at, _describe
 from tests.daybook_process import ROOT
 from tests.integration.broken_ledgers import (
@@ -215,6 +216,29 @@ def test_it_finds_nothing_in_the_answers_that_the_bank_gives(kept: Kept) -> None
     assert not finding.named
     assert not finding.not_compared
     assert finding.examined == next(keys) - 1
+
+
+def test_it_finds_nothing_in_a_copy_that_nobody_dispatches(kept: Kept) -> None:
+    """It is older than any seal may take, and stands since shortly after the last entry."""
+    kept.rewrite(
+        "DELETE FROM eventstore_seal WHERE first_position > 150",
+        "UPDATE eventstore_sequencer SET heartbeat_at = sequenced_at + interval '1 s' - interval '1 day'",
+        "UPDATE eventstore_sequencer SET sequenced_at = sequenced_at - interval '1 day'",
+        "UPDATE eventstore_log SET sequenced_at = sequenced_at - interval '1 day' WHERE position > 150",
+    )
+    (finding,) = report_of([SealsCheck()]).findings
+    assert finding.counts["not sealed yet"] == 30
+    assert not finding.named
+
+
+def test_it_waits_for_the_seals_of_who_begins_to_dispatch_again(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept.rewrite(
+        "UPDATE eventstore_sequencer SET heartbeat_at = clock_timestamp() + interval '1 day'",
+        "DELETE FROM eventstore_seal WHERE first_position > 150",
+    )
+    monkeypatch.setattr("eventstore.verification.seals.time.sleep", lambda _: kept.ledger.seal())
+    (finding,) = report_of([SealsCheck()]).findings
+    assert not finding.named
 
 
 def test_it_finds_nothing_while_everything_waits(kept: Kept) -> None:
