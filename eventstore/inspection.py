@@ -18,7 +18,7 @@ from eventstore.registry import EventType, UnknownEventType
 from eventstore.rows import EventRow
 from eventstore.sealing import ERASED, PersonKey, keys_of
 from eventstore.store import EventStore
-from eventstore.subscriptions.registry import Projection
+from eventstore.subscriptions.registry import Projection, Reactor
 
 SEALED: Final = "[sealed]"
 """What is shown in the place of a personal field."""
@@ -111,6 +111,29 @@ SELECT GREATEST(
 )::float8
 """
 
+# What a reactor has still to do, since when: the oldest event without a position, the next behind each checkpoint, and
+# the oldest key that is parked. Of the tables of the store alone: it shows what no read model has come to.
+_SELECT_UNDONE = """
+SELECT 'unsequenced', '', e.recorded_at, extract(epoch FROM clock_timestamp() - e.recorded_at)::float8
+FROM (SELECT event_id FROM eventstore_outbox ORDER BY event_id LIMIT 1) AS first
+JOIN eventstore_event e ON e.id = first.event_id
+UNION ALL
+SELECT 'unhandled', c.subscription, min(next.sequenced_at),
+    extract(epoch FROM clock_timestamp() - min(next.sequenced_at))::float8
+FROM eventstore_checkpoint c
+CROSS JOIN LATERAL (
+    SELECT l.sequenced_at FROM eventstore_log l
+    WHERE l.position > c.position
+        AND CASE c.follows WHEN 'route' THEN l.route_bucket ELSE l.stream_bucket END
+            BETWEEN c.bucket_low AND c.bucket_high
+    ORDER BY l.position LIMIT 1
+) AS next
+WHERE c.status <> 'replaying' AND c.subscription = ANY(%s) GROUP BY c.subscription
+UNION ALL
+SELECT 'parked', subscription, min(parked_at), extract(epoch FROM clock_timestamp() - min(parked_at))::float8
+FROM eventstore_parked_key WHERE subscription = ANY(%s) GROUP BY subscription
+"""
+
 # How much each subscription has parked; a key that nothing has failed for only waits its turn.
 _COUNT_PARKED = """
 SELECT k.subscription, count(*), min(k.parked_at), sum(behind.events)::bigint,
@@ -166,6 +189,19 @@ class LogState(NamedTuple):
     position: int  # of its last event, 0 when it is empty
     heartbeat_seconds: float  # since a sequencer last showed that it lives
     unsequenced: int  # committed events without a position, `MOST_LAG` at most
+
+
+STAGES: Final = ("unsequenced", "unhandled", "parked")
+"""Where something that is still to be done may be."""
+
+
+class Undone(NamedTuple):
+    """The oldest thing of its kind that a reactor has still to do."""
+
+    stage: str  # of `STAGES`
+    subscription: str  # "" for what has no position yet: that concerns them all
+    since: datetime
+    seconds: float
 
 
 class Part(NamedTuple):
@@ -253,6 +289,15 @@ def longest_wait_seconds(*, store: EventStore) -> float:
     with connections[store.using].cursor() as cursor:
         cursor.execute(_LONGEST_WAIT, [[found.id for found in store.subscriptions.all()]])
         return float(cursor.fetchone()[0])
+
+
+def undone(*, store: EventStore) -> list[Undone]:
+    """What the reactors of this program have still to do, the longest waiting first: one of each stage for each."""
+    ids = [found.id for found in store.subscriptions.all() if isinstance(found, Reactor)]
+    with connections[store.using].cursor() as cursor:
+        cursor.execute(_SELECT_UNDONE, [ids, ids])
+        found = [Undone(*row) for row in cursor]
+    return sorted(found, key=lambda one: -one.seconds)
 
 
 def parts(*, using: str) -> list[Part]:

@@ -1,4 +1,4 @@
-"""What Celery's clock does for the read side: it looks for slow transfers, broker or not. Only Celery imports this."""
+"""What Celery's clock does for the read side: it looks for what is slow, broker or not. Only Celery imports this."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 from celery.signals import beat_init
 from django.db import Error, close_old_connections, connection
 
-from views_readmodel.slow import AgeWatch, slow_transfers
+from views_readmodel.slow import AgeWatch, StepWatch, slow_steps, slow_transfers
 
 _log = structlog.get_logger(__name__)
 
@@ -23,10 +23,11 @@ def watch_ages(**_: Any) -> None:
 
 
 def _watch() -> None:
-    watch, pause = AgeWatch(), threading.Event()
+    watch, steps, pause = AgeWatch(), StepWatch(), threading.Event()
     while not pause.wait(LOOK_SECONDS):
         close_old_connections()
         try:
+            steps.look(slow_steps())
             watch.look(slow_transfers())
         except Error as error:
             connection.close()

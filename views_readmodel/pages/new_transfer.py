@@ -20,7 +20,7 @@ from django.urls import reverse
 from accounts.published.events import AccountStatus
 from accounts.published.money import parse_amount
 from eventstore.context import CommandContext
-from eventstore.rest.commands import actor_of
+from eventstore.metadata import actor_of
 from eventstore.rest.correlation import parse_uuid
 from eventstore.store import Answered
 from transfers import services

@@ -19,7 +19,7 @@ from views_readmodel.pages.days import bank_today, bank_zone_elsewhere, begins
 from views_readmodel.pages.transfers import with_accounts
 from views_readmodel.pages.viewing import SIGNED_IN, page
 from views_readmodel.projections.transfers import TransferRow
-from views_readmodel.slow import SlowTransfer, slow_transfers
+from views_readmodel.slow import SlowTransfer, slow_steps, slow_transfers
 
 NEWEST: Final = 12
 MOST_SLOW: Final = 8
@@ -44,6 +44,7 @@ class Machine(NamedTuple):
     parked_since: datetime | None
     furthest_behind: inspection.Part | None
     stopped: list[inspection.Part]  # paused by an operator, or held for a while
+    slow_step: inspection.Undone | None  # the oldest that no saga has taken
 
 
 class Volume(NamedTuple):
@@ -77,6 +78,7 @@ def _transfers_of(day: date) -> dict[str, Any]:
         "refused": [(state, _count(tallies, state)) for state in _REFUSED if _count(tallies, state)],
         "moving": moving,
         "slow": slow,
+        "slow_step": next(iter(slow_steps()), None),
         "slow_lines": with_accounts(_shown(slow[:MOST_SLOW])),
         "slow_states": sorted({one.state for one in slow}),
         "newest": with_accounts(queries.transfers(limit=NEWEST)),
@@ -99,6 +101,7 @@ def _machine() -> Machine:
         parked_since=min((one.oldest for one in parked), default=None),
         furthest_behind=max(behind, key=lambda part: part.lag_events, default=None),
         stopped=[part for part in parts if part.status == "paused" or part.held_reason],
+        slow_step=next(iter(slow_steps()), None),
     )
 
 

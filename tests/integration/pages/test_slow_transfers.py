@@ -7,11 +7,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from prometheus_client import CollectorRegistry
 from pytest_django import Settings
 from structlog.testing import capture_logs
 
 from config.staff.roles import Role
+from eventstore import operations
 from eventstore.dispatch import drain
+from eventstore.inspection import Undone
 from eventstore.store import EventStore
 from eventstore.subscriptions import checkpoints
 from eventstore.subscriptions.registry import SubscriptionRegistry, subscriptions
@@ -20,7 +23,15 @@ from tests.integration.counter import Counter
 from tests.integration.pages.desk import Desk
 from tests.integration.shops import rows
 from views_readmodel import delay
-from views_readmodel.slow import AGAIN_SECONDS, AgeWatch, SlowTransfer, slow_transfers
+from views_readmodel.slow import (
+    AGAIN_SECONDS,
+    AgeWatch,
+    SlowTransfer,
+    StepWatch,
+    TransfersCollector,
+    slow_steps,
+    slow_transfers,
+)
 
 
 @pytest.fixture
@@ -77,6 +88,82 @@ def test_today_has_no_such_panel_when_all_is_well_and_none_for_an_operator(stuck
     assert "Slow transfers" not in Desk(Role.TELLER).get("/").content.decode()
     settings.SLOW_TRANSFER_SECONDS = 0
     assert "Slow transfers" not in Desk(Role.OPERATOR).get("/").content.decode()
+
+
+# --- Steps, asked of the store itself ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unseen(fresh_database: Database) -> None:
+    """A transfer that no saga goes on with, and that no read model shows: the projection is paused."""
+    counter = Counter(Role.TELLER)
+    payer, payee = counter.account("500.00"), counter.account("0.00")
+    assert drain(store=EventStore())
+    operations.pause("views.transfers", actor="staff:olga", reason="To look")
+    operations.pause("accounts.saga", actor="staff:olga", reason="To look")
+    counter.transfer(payer, payee, "150.00")
+
+
+def _stages() -> list[tuple[str, str]]:
+    return [(one.stage, one.subscription) for one in slow_steps()]
+
+
+def test_a_step_is_slow_wherever_it_waits_and_whatever_the_read_model_shows(unseen: None, settings: Settings) -> None:
+    assert _stages() == []
+    settings.SLOW_TRANSFER_SECONDS = 0
+    assert _stages() == [("unsequenced", "")]
+    drain(store=EventStore())
+    assert _stages() == [("unhandled", "accounts.saga")]
+    assert slow_transfers() == []
+    rows(
+        "INSERT INTO eventstore_parked_key (subscription, key, next_attempt_at, parked_at, error) VALUES"
+        " ('transfers.saga', gen_random_uuid(), clock_timestamp(), clock_timestamp() - interval '1 hour', 'a test')"
+    )
+    assert _stages() == [("parked", "transfers.saga"), ("unhandled", "accounts.saga")]
+
+
+@pytest.mark.parametrize("role", [Role.TELLER, Role.OPERATOR])
+def test_today_shows_a_step_that_waits(unseen: None, settings: Settings, role: Role) -> None:
+    words = {Role.TELLER: "Steps of transfers wait", Role.OPERATOR: "Oldest step of a saga that waits"}[role]
+    assert words not in Desk(role).get("/").content.decode()
+    settings.SLOW_TRANSFER_SECONDS = 0
+    assert words in Desk(role).get("/").content.decode()
+
+
+def test_the_log_says_once_that_steps_wait_and_again_much_later() -> None:
+    watch, told = StepWatch(), []
+    wait = Undone("parked", "accounts.saga", datetime(2026, 11, 1, tzinfo=UTC), 100.0)
+    looks = [(False, 0), (True, 15), (True, 30), (True, 16 + AGAIN_SECONDS), (False, 700), (False, 715), (True, 730)]
+    for waits, now in looks:
+        with capture_logs() as logged:
+            watch.look([wait] if waits else [], now=now)
+        told += [(line["event"], line.get("stage")) for line in logged]
+    assert told == [
+        ("transfers.steps_wait", "parked"),
+        ("transfers.steps_wait", "parked"),
+        ("transfers.steps_wait_no_more", None),
+        ("transfers.steps_wait", "parked"),
+    ]
+
+
+def test_the_oldest_transfer_counts_from_its_release_in_metrics_too(stuck: UUID) -> None:
+    rows("UPDATE readmodel.transfer SET created_at = created_at - interval '3 days'")
+    assert 0 < _metric("daybook_transfers_oldest_unfinished_age_seconds") < 3_600
+    rows("UPDATE readmodel.transfer_step SET recorded_at = recorded_at - interval '3 days'")
+    assert _metric("daybook_transfers_oldest_unfinished_age_seconds") > 3_600
+
+
+def test_metrics_tell_the_age_of_the_oldest_step(unseen: None) -> None:
+    assert _metric("daybook_transfers_oldest_step_age_seconds", stage="unsequenced") > 0
+    drain(store=EventStore())
+    assert _metric("daybook_transfers_oldest_step_age_seconds", stage="unhandled") > 0
+    assert _metric("daybook_transfers_oldest_step_age_seconds", stage="parked") == 0
+
+
+def _metric(name: str, **labels: str) -> float:
+    families = TransfersCollector(counted=CollectorRegistry()).collect()
+    (found,) = [one.value for family in families for one in family.samples if (one.name, one.labels) == (name, labels)]
+    return float(found)
 
 
 def _slow(count: int) -> list[SlowTransfer]:
