@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -29,10 +29,14 @@ WHERE head.id = 1
 
 # Whose log this is, where it ends, and the seal that ends at a position.
 _SELECT_AT: Final = """
-SELECT head.log_id, (SELECT COALESCE(max(position), 0) FROM eventstore_log), seal.hash
+SELECT head.log_id, (SELECT COALESCE(max(position), 0) FROM eventstore_log), seal.hash,
+    seal.sealed_at IS NOT DISTINCT FROM %s::timestamptz
 FROM eventstore_sequencer head LEFT JOIN eventstore_seal seal ON seal.last_position = %s
 WHERE head.id = 1
 """
+
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class NotAHead(Exception):
@@ -48,10 +52,10 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     format: int
     log_id: UUID
-    position: int  # everything up to here is sealed
-    hash: str  # of the last seal, in hexadecimal
-    sealed_at: datetime | None  # None: nothing was sealed yet
-    exported_at: datetime
+    position: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # everything up to here is sealed
+    hash: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-fA-F]{64}\Z")]  # of the last seal, in hexadecimal
+    sealed_at: Moment | None  # None: nothing was sealed yet
+    exported_at: Moment
 
 
 class Verdict(Enum):
@@ -96,15 +100,19 @@ def read_head(path: Path) -> Head:
         raise NotAHead(f"{path} holds no exported head: {error}") from error
     if head.format != FORMAT:
         raise NotAHead(f"{path} is of format {head.format}; this program knows format {FORMAT}")
-    return head
+    hashed = head.hash.lower()
+    if (head.position == 0) != (head.sealed_at is None) or (head.position == 0) != (hashed == ORIGIN.hex()):
+        raise NotAHead(f"{path} holds no exported head: its position, hash and time are not of one seal")
+    return msgspec.structs.replace(head, hash=hashed)
 
 
 def compare(head: Head, *, using: str = "default") -> Comparison:
-    """Whether the log of now goes on from the head, by the seals alone. Raises `NoLog`.
+    """Whether the log of now goes on from the head, by the seals alone. Raises `NoLog`, and `NotAHead`
+    when the head tells of a seal of this log what is not true of it.
 
     Only together with the check of the seals against the log does `EXTENDS` say that nothing was rewritten.
     """
-    log_id, last, hashed = _fetch(_SELECT_AT, [head.position], using=using)
+    log_id, last, hashed, is_of_then = _fetch(_SELECT_AT, [head.sealed_at, head.position], using=using)
     if log_id != head.log_id:
         return Comparison(
             verdict=Verdict.FOREIGN, text=f"This is another log: {log_id}, and the head is one of {head.log_id}."
@@ -129,6 +137,8 @@ def compare(head: Head, *, using: str = "default") -> Comparison:
                 f" {found.hex()} now."
             ),
         )
+    if not is_of_then:  # the hash is over the time, so that it is the head that was altered
+        raise NotAHead(f"the head says that position {head.position} was sealed at another time than it was")
     return Comparison(
         verdict=Verdict.EXTENDS,
         text=f"The log extends what was exported at {head.exported_at.isoformat()}, up to position {head.position}.",

@@ -448,3 +448,34 @@ def test_a_head_of_another_format_cannot_be_checked(tmp_path: Path) -> None:
     file = tmp_path / "head.json"
     file.write_text(json.dumps({**json.loads(told(shop, "export")[1]), "format": 2}))
     assert told(shop, "check", str(file))[0] == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"hash": "ab" * 31},
+        {"hash": "xy" * 32},
+        {"hash": "ab" * 32 + "\n"},
+        {"hash": "00" * 32},
+        {"position": -1},
+        {"position": 2**63},
+        {"position": 0},
+        {"sealed_at": None},
+        {"sealed_at": "2020-01-01T00:00:00Z"},
+        {"sealed_at": "2020-01-01T00:00:00"},
+    ],
+    ids=str,
+)
+def test_a_damaged_head_is_none(tmp_path: Path, damage: dict[str, Any]) -> None:
+    shop = sealed()
+    file = tmp_path / "head.json"
+    file.write_text(json.dumps({**json.loads(told(shop, "export")[1]), **damage}))
+    assert told(shop, "check", str(file))[0] == 2
+
+
+def test_the_case_of_a_hash_does_not_matter(tmp_path: Path) -> None:
+    shop = sealed()
+    file = tmp_path / "head.json"
+    head = json.loads(told(shop, "export")[1])
+    file.write_text(json.dumps({**head, "hash": head["hash"].upper()}))
+    assert told(shop, "check", str(file))[0] == 0
