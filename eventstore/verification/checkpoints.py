@@ -125,7 +125,7 @@ def _cover_differences(id: str, ranges: Sequence[_Range], head: int) -> Iterator
             yield _difference(f"{id}: first bucket of a range", following, range_.low)
         following = range_.high + 1
         times = {f"{id}: {name} of {range_.buckets}": getattr(range_, name) for name in _TIMES}
-        yield from moment_differences(**times)
+        yield from moment_differences(times)
         if range_.position > head:
             yield _difference(f"{id}: position of {range_.buckets}", f"at most {head}", range_.position)
     if following != BUCKETS:

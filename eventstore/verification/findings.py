@@ -161,7 +161,7 @@ def is_moment(time: datetime) -> bool:
 
 
 def moment_differences(
-    *, stream: str = "", version: int | None = None, position: int | None = None, **times: datetime | None
+    times: Mapping[str, datetime | None], *, stream: str = "", version: int | None = None, position: int | None = None
 ) -> Iterator[Difference]:
     """The times at which nothing can have happened, by the name of their field."""
     for field, time in times.items():

@@ -119,7 +119,7 @@ def _head_differences(
     if position is None or sequenced_at is None:
         yield Difference(field="head", expected=PRESENT, actual=MISSING)
         return
-    yield from moment_differences(**{"head sequenced_at": sequenced_at, "head heartbeat_at": heartbeat_at})
+    yield from moment_differences({"head sequenced_at": sequenced_at, "head heartbeat_at": heartbeat_at})
     if position != (last_position or 0):
         yield Difference(field="head position", expected=shown(last_position or 0), actual=shown(position))
     if last_sequenced_at is not None and sequenced_at < last_sequenced_at:
@@ -152,7 +152,7 @@ def _entry_differences(before: _Entry, entry: _Entry) -> Iterator[Difference]:
         yield _gap(before.position, entry.position)
     if not entry.has_event:
         yield Difference(position=entry.position, field=f"event {entry.event_id}", expected=PRESENT, actual=MISSING)
-    yield from moment_differences(position=entry.position, sequenced_at=entry.sequenced_at)
+    yield from moment_differences({"sequenced_at": entry.sequenced_at}, position=entry.position)
     if entry.sequenced_at < before.sequenced_at:
         yield Difference(
             position=entry.position,

@@ -18,6 +18,7 @@ from eventstore.verification.checkpoints import CheckpointsCheck
 from eventstore.verification.findings import Check, Collector, Progress, Report, Scope, StoreCheck, silent
 from eventstore.verification.guards import GuardsCheck
 from eventstore.verification.log import LogCheck, OutboxCheck
+from eventstore.verification.operations import OperationsCheck
 from eventstore.verification.parked import ParkedCheck
 from eventstore.verification.seals import SealsCheck
 from eventstore.verification.snapshots import StatesCheck
@@ -49,6 +50,7 @@ def store_checks(*, app_role: str | None = None) -> list[Check]:
         StreamsCheck(),
         SequencingCheck(),
         ReadableCheck(),
+        OperationsCheck(),
         StatesCheck(),
     ]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from eventstore.buckets import bucket_of
-from eventstore.verification.findings import MISSING, Difference, Scope, moment_differences, shown
+from eventstore.verification.findings import MISSING, PRESENT, Difference, Scope, moment_differences, shown
 from eventstore.verification.walking import Chunk, Found, Segment, Span, Stored, StreamCheck
 
 # Whether a version of a stream waits to be sequenced.
@@ -18,7 +20,7 @@ SELECT EXISTS (
 """
 
 # Whose personal fields are sealed with a key of theirs.
-_SELECT_SUBJECTS = "SELECT subject_id FROM eventstore_subject_key WHERE subject_id BETWEEN %s AND %s"
+_SELECT_SUBJECTS = "SELECT subject_id, created_at FROM eventstore_subject_key WHERE subject_id BETWEEN %s AND %s"
 
 
 class StreamsCheck(StreamCheck):
@@ -114,7 +116,10 @@ class ReadableCheck(StreamCheck):
 
     name = "events"
     unit = "events"
-    proves = "This program knows the type of each event and can read it, but for the fields of persons who were erased."
+    proves = (
+        "This program knows the type of each event and can read it, but for the fields of persons who were erased; and"
+        " each person's key belongs to events."
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,7 +134,7 @@ class ReadableCheck(StreamCheck):
     def read(self, cursor: Any, span: Span, limit: int) -> Found:
         """Who has a key, or had one that was erased."""
         cursor.execute(_SELECT_SUBJECTS, [span.after.stream_id, span.until.stream_id])
-        return Found(context={subject_id for (subject_id,) in cursor.fetchall()})
+        return Found(context=dict(cursor.fetchall()))
 
     def compare(self, chunk: Chunk, found: Found) -> Iterator[Difference]:
         """Everything that differs in this chunk."""
@@ -141,18 +146,28 @@ class ReadableCheck(StreamCheck):
                     yield _difference(segment, event, "data", expected, event.unreadable)
                 elif event.row.event_type in self._sealed and event.row.stream_id not in found.context:
                     yield _difference(segment, event, "key", "one that reads the sealed fields, or is erased", MISSING)
+        yield from _key_differences(chunk, found.context)
+
+
+def _key_differences(chunk: Chunk, keys: Mapping[UUID, datetime]) -> Iterator[Difference]:
+    """Keys of nobody: a person's key is made with their first event, so that the stream is in this chunk or before."""
+    streams = {segment.stream_id for segment in chunk.segments} | {chunk.span.after.stream_id}
+    for subject_id, created_at in keys.items():
+        if subject_id > chunk.span.until.stream_id:  # the next chunk has it again
+            continue
+        yield from moment_differences({"created_at of the key": created_at}, stream=str(subject_id))
+        if subject_id not in streams:
+            yield Difference(
+                stream=str(subject_id), field="events of the key's person", expected=PRESENT, actual=MISSING
+            )
 
 
 def _order_differences(segment: Segment, before: Stored | None, event: Stored) -> Iterator[Difference]:
     version = 1 if before is None else before.row.version + 1
     if event.row.version != version:
         yield _difference(segment, event, "version", version, event.row.version)
-    yield from moment_differences(
-        stream=segment.name,
-        version=event.row.version,
-        position=event.position,
-        recorded_at=event.row.recorded_at,
-    )
+    times = {"recorded_at": event.row.recorded_at}
+    yield from moment_differences(times, stream=segment.name, version=event.row.version, position=event.position)
     if before is None:
         return
     if event.row.stream_type != before.row.stream_type:
