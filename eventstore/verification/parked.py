@@ -6,7 +6,9 @@ meanwhile is seen whole or not at all.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -14,11 +16,27 @@ from eventstore.events import RecordedEvent
 from eventstore.rows import EventRow
 from eventstore.shadow import subscription_of
 from eventstore.subscriptions.handling import handled_types, key_of
+from eventstore.subscriptions.parking import LONGEST_DELAY_SECONDS
 from eventstore.subscriptions.registry import Projection, Subscription
-from eventstore.verification.findings import MISSING, PRESENT, Difference, Scope, StoreCheck, shown
+from eventstore.verification.findings import (
+    MISSING,
+    PRESENT,
+    Difference,
+    Scope,
+    StoreCheck,
+    is_moment,
+    moment_differences,
+    shown,
+)
 from eventstore.verification.reading import one_moment
 from eventstore.verification.walking import decode_each
 
+OVERDUE_SECONDS: Final = 300.0
+"""For how long a key may wait for an attempt that is due, while somebody dispatches."""
+PATIENCE_SECONDS: Final = 15.0
+"""How long an attempt that is overdue is waited for: who has just begun to dispatch again is about to make it."""
+_LOOK_SECONDS: Final = 1.0
+_LEEWAY_SECONDS: Final = 60.0
 _PAGE_EVENTS: Final = 1_000
 _PAGE_KEYS: Final = 50
 _LOOKED_AT: Final = 5_000
@@ -40,12 +58,33 @@ LEFT JOIN eventstore_event e ON e.id = l.event_id
 ORDER BY p.id
 """
 
-# A page of parked keys, each with the first position behind it.
+# A page of parked keys, each with when it was parked and is tried next, for how many seconds from now the next attempt
+# is further away than any delay of its own, and the first position behind it. A clock that was set back makes all of
+# them so until somebody heeds it.
 _SELECT_KEYS = """
-SELECT k.id, k.subscription, k.key,
+SELECT k.id, k.subscription, k.key, k.parked_at, k.next_attempt_at,
+    k.next_attempt_at > clock_timestamp() + make_interval(secs =>
+        %s + LEAST(power(2, LEAST(GREATEST(k.attempts, 1), 20)), %s)
+    ) AND NOT (SELECT sequenced_at > clock_timestamp() FROM eventstore_sequencer WHERE id = 1),
     (SELECT e.position FROM eventstore_parked_event e WHERE e.parked_key_id = k.id ORDER BY e.position LIMIT 1)
 FROM (SELECT * FROM eventstore_parked_key WHERE id > %s ORDER BY id LIMIT %s) AS k
 ORDER BY k.id
+"""
+
+# The key that should have been tried longest ago, of subscriptions that nobody has paused. By the sequencer's
+# heartbeat, for where nobody dispatches nobody tries either.
+_SELECT_OVERDUE = """
+SELECT k.id, k.subscription, k.key, k.attempts, k.next_attempt_at, head.heartbeat_at
+FROM eventstore_parked_key k
+JOIN unnest(%s::text[], %s::integer[]) AS wanted (subscription, projection_version) USING (subscription)
+CROSS JOIN (SELECT heartbeat_at FROM eventstore_sequencer WHERE id = 1) AS head
+WHERE k.next_attempt_at < head.heartbeat_at - make_interval(secs => %s)
+    AND NOT EXISTS (
+        SELECT FROM eventstore_checkpoint c
+        WHERE c.subscription = k.subscription
+            AND (c.status = 'paused' OR c.projection_version <> wanted.projection_version)
+    )
+ORDER BY k.next_attempt_at LIMIT 1
 """
 
 # What comes after a position in a stream, or in the story of the event there, and is not parked itself.
@@ -96,6 +135,9 @@ class _Key(NamedTuple):
     id: int
     subscription: str
     key: UUID
+    parked_at: datetime
+    next_attempt_at: datetime
+    too_late: bool  # the next attempt is further away than any delay
     first: int | None
 
     @property
@@ -103,7 +145,20 @@ class _Key(NamedTuple):
         return f"parked key {self.key} of {self.subscription}"
 
 
-_Ranges = Mapping[str, Sequence[_Range]]
+Ranges = Mapping[str, Sequence[_Range]]
+
+
+class _Overdue(NamedTuple):
+    id: int
+    subscription: str
+    key: UUID
+    attempts: int
+    next_attempt_at: datetime
+    heartbeat_at: datetime
+
+    def is_tried(self, later: _Overdue | None) -> bool:
+        """Whether somebody has tried it meanwhile."""
+        return later is None or self[:5] != later[:5]
 
 
 class ParkedCheck(StoreCheck):
@@ -113,8 +168,13 @@ class ParkedCheck(StoreCheck):
     unit = "parked events"
     proves = (
         "Each parked event is in the log, waits behind its own key, of a subscription of this program that has passed"
-        " it, and nothing of a parked key was handled beyond; no key is parked without an event."
+        " it, and nothing of a parked key was handled beyond; no key is parked without an event, and each is tried"
+        " again in time."
     )
+
+    def __init__(self, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        super().__init__()
+        self._patience_seconds = patience_seconds
 
     def differences(self, scope: Scope) -> Iterator[Difference]:
         """Everything that differs."""
@@ -126,10 +186,26 @@ class ParkedCheck(StoreCheck):
         while after is not None:
             found, after = self._check_keys(scope, after)
             yield from found
+        yield from self._overdue_differences(scope)
+
+    def _overdue_differences(self, scope: Scope) -> Iterator[Difference]:
+        """The longest overdue is the first to be tried: where it is not, none is."""
+        overdue, until = _overdue(scope), time.monotonic() + self._patience_seconds
+        while overdue is not None:
+            if time.monotonic() >= until:
+                yield Difference(
+                    field=f"next attempt of parked key {overdue.key} of {overdue.subscription}",
+                    expected=f"within {OVERDUE_SECONDS:.0f} s of {shown(overdue.next_attempt_at)}",
+                    actual=f"none up to {shown(overdue.heartbeat_at)}",
+                )
+                return
+            time.sleep(_LOOK_SECONDS)
+            if overdue.is_tried(_overdue(scope)):
+                return
 
     def _check_events(self, scope: Scope, after: int) -> tuple[list[Difference], int | None]:
         with one_moment(using=scope.using) as cursor:
-            ranges = _ranges(cursor)
+            ranges = ranges_in(cursor)
             cursor.execute(_SELECT_EVENTS, [after, _PAGE_EVENTS])
             parked = [_parked(row) for row in cursor.fetchall()]
             there = {event.id: event.row for event in parked if event.row is not None}
@@ -143,8 +219,8 @@ class ParkedCheck(StoreCheck):
 
     def _check_keys(self, scope: Scope, after: int) -> tuple[list[Difference], int | None]:
         with one_moment(using=scope.using) as cursor:
-            ranges = _ranges(cursor)
-            cursor.execute(_SELECT_KEYS, [after, _PAGE_KEYS])
+            ranges = ranges_in(cursor)
+            cursor.execute(_SELECT_KEYS, [_LEEWAY_SECONDS, LONGEST_DELAY_SECONDS, after, _PAGE_KEYS])
             keys = [_Key(*row) for row in cursor.fetchall()]
             found = [difference for key in keys for difference in _key_differences(cursor, scope, key, ranges)]
         self.counts["parked keys"] += len(keys)
@@ -167,7 +243,8 @@ def _parked(row: tuple[Any, ...]) -> _Parked:
     )
 
 
-def _ranges(cursor: Any) -> _Ranges:
+def ranges_in(cursor: Any) -> Ranges:
+    """The checkpoints, by subscription."""
     cursor.execute(_SELECT_CHECKPOINTS)
     found: dict[str, list[_Range]] = {}
     for subscription, *range_ in cursor.fetchall():
@@ -175,7 +252,7 @@ def _ranges(cursor: Any) -> _Ranges:
     return found
 
 
-def _passed(ranges: Sequence[_Range], *, stream_bucket: int | None, route_bucket: int | None) -> int | None:
+def passed_by(ranges: Sequence[_Range], *, stream_bucket: int | None, route_bucket: int | None) -> int | None:
     """How far the one has come who follows this bucket; None when nobody does."""
     for range_ in ranges:
         bucket = route_bucket if range_.follows == "route" else stream_bucket
@@ -185,7 +262,7 @@ def _passed(ranges: Sequence[_Range], *, stream_bucket: int | None, route_bucket
 
 
 def _event_differences(
-    scope: Scope, parked: _Parked, recorded: RecordedEvent[Any] | None, ranges: _Ranges
+    scope: Scope, parked: _Parked, recorded: RecordedEvent[Any] | None, ranges: Ranges
 ) -> Iterator[Difference]:
     if parked.key is None:
         yield _about(parked, f"key of the {parked.name}", PRESENT, MISSING)
@@ -198,7 +275,7 @@ def _event_differences(
         what = "position" if parked.log_event_id is None else f"event {parked.log_event_id}"
         yield _about(parked, f"{what} of the {parked.name}", PRESENT, MISSING)
         return
-    passed = _passed(
+    passed = passed_by(
         ranges.get(parked.subscription, ()), stream_bucket=parked.stream_bucket, route_bucket=parked.route_bucket
     )
     if passed is not None and parked.position > passed:
@@ -220,7 +297,22 @@ def _belonging(
         yield _about(parked, f"key of the {parked.name}", keys[0], parked.key)
 
 
-def _key_differences(cursor: Any, scope: Scope, key: _Key, ranges: _Ranges) -> Iterator[Difference]:
+def _overdue(scope: Scope) -> _Overdue | None:
+    ours = scope.subscriptions.all()
+    versions = [found.version if isinstance(found, Projection) else None for found in ours]
+    with one_moment(using=scope.using) as cursor:
+        cursor.execute(_SELECT_OVERDUE, [[found.id for found in ours], versions, OVERDUE_SECONDS])
+        found = cursor.fetchone()
+    return None if found is None else _Overdue(*found)
+
+
+def _key_differences(cursor: Any, scope: Scope, key: _Key, ranges: Ranges) -> Iterator[Difference]:
+    times = {f"parked_at of {key.name}": key.parked_at, f"next_attempt_at of {key.name}": key.next_attempt_at}
+    yield from moment_differences(times)
+    if key.too_late and is_moment(key.next_attempt_at):
+        expected = "no further away than its attempts delay it"
+        actual = shown(key.next_attempt_at)
+        yield Difference(field=f"next_attempt_at of {key.name}", expected=expected, actual=actual)
     if key.first is None:
         yield Difference(field=f"events behind {key.name}", expected="one or more", actual="none")
         return
@@ -233,7 +325,7 @@ def _key_differences(cursor: Any, scope: Scope, key: _Key, ranges: _Ranges) -> I
     found = cursor.fetchall()
     decoded = decode_each([EventRow(*row[2:]) for row in found], registry=scope.registry, using=scope.using)
     for (stream_bucket, route_bucket, position, *_), (recorded, _) in zip(found, decoded, strict=True):
-        passed = _passed(mine, stream_bucket=stream_bucket, route_bucket=route_bucket)
+        passed = passed_by(mine, stream_bucket=stream_bucket, route_bucket=route_bucket)
         if recorded is None or passed is None or position > passed or key_of(subscription, recorded) != key.key:
             continue
         yield Difference(

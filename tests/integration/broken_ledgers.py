@@ -865,8 +865,8 @@ OF_THE_SEALS: Final = (
 
 # Parks what the accounts' saga has handled long ago: its key, and the event that released the completed transfer.
 _PARK_KEY = """
-INSERT INTO eventstore_parked_key (subscription, key, next_attempt_at, parked_at, error)
-VALUES ('accounts.saga', {key}, 'infinity', clock_timestamp(), 'a test')
+INSERT INTO eventstore_parked_key (subscription, key, attempts, next_attempt_at, parked_at, error)
+VALUES ('accounts.saga', {key}, 12, clock_timestamp() + interval '1 hour', clock_timestamp(), 'a test')
 """
 _PARK_EVENT = """
 INSERT INTO eventstore_parked_event (parked_key_id, subscription, position, parked_at)
@@ -887,6 +887,11 @@ def _park(
 def _parked(name: str, statements: tuple[str, ...], field: str, stream: str | None = None, **named: str) -> Broken:
     expected, actual = named.get("expected"), named.get("actual")
     return Broken(name, "parked", statements, field, stream, expected=expected, actual=actual)
+
+
+def _attempt(name: str, change: str, column: str = "next_attempt_at", **named: str) -> Broken:
+    statements = (*_park(), f"UPDATE eventstore_parked_key SET {change}")
+    return _parked(name, statements, f"{column} of parked key {{completed}} of accounts.saga", "", **named)
 
 
 OF_THE_PARKED: Final = (
@@ -976,6 +981,23 @@ OF_THE_PARKED: Final = (
         "transfer completed",
         actual="CreditRecorded",
     ),
+    _attempt("a key that is never tried again", "next_attempt_at = 'infinity'", actual="infinity"),
+    _attempt("a key that was parked at no time", "parked_at = '-infinity'", "parked_at", actual="-infinity"),
+    _attempt("a key that is tried again next year", "next_attempt_at = clock_timestamp() + interval '1 year'"),
+    _attempt(
+        "a key that is tried again too late for so few attempts",
+        "attempts = 3, next_attempt_at = clock_timestamp() + interval '5 min'",
+    ),
+    _attempt(
+        "a key that waits for a moment, and for a day",
+        "attempts = 0, next_attempt_at = clock_timestamp() + interval '1 day'",
+    ),
+    _parked(
+        "a key that nobody tries",
+        (*_park(), "UPDATE eventstore_parked_key SET next_attempt_at = clock_timestamp() - interval '6 min'"),
+        "next attempt of parked key {completed} of accounts.saga",
+        "",
+    ),
 )
 
 _STUCK = "UPDATE eventstore_event SET recorded_at = recorded_at - interval '901 s' WHERE stream_id = %({})s"
@@ -999,6 +1021,107 @@ OF_THE_UNFINISHED: Final = (
             "UPDATE eventstore_parked_event SET position = 180",
         ),
         actual="INITIAL, parked by accounts.saga at position 180",
+    ),
+    Broken(
+        "a step that was parked, and taken away",
+        "finality",
+        (f"UPDATE eventstore_checkpoint SET position = {_LAST_POSITION} WHERE subscription = 'accounts.saga'",),
+        "next step",
+        "transfer initial",
+        actual="neither",
+        version=1,
+        as_app=True,
+    ),
+    Broken(
+        "an account's answer that was parked, and taken away",
+        "finality",
+        (
+            _unlogged("stream_id = %(completed)s AND version = 3"),
+            "DELETE FROM eventstore_event WHERE stream_id = %(completed)s AND version = 3",
+        ),
+        "next step",
+        "account shop",
+        actual="neither",
+    ),
+)
+
+_FIRST_DISCARD = "id = (SELECT min(id) FROM eventstore_operation WHERE action = 'discard')"
+
+
+def _operated(name: str, statement: str, field: str, **named: str | None) -> Broken:
+    return Broken(name, "operations", (statement,), field, named.get("stream", ""), None, named.get("actual"))
+
+
+OF_THE_OPERATIONS: Final = (
+    _operated(
+        "a discard's record",
+        f"DELETE FROM eventstore_operation WHERE {_FIRST_DISCARD}",
+        "operation that this end of a story was recorded with",
+        stream="transfer given_up",
+        actual="missing",
+    ),
+    _operated(
+        "a discard that is recorded twice",
+        "INSERT INTO eventstore_operation (actor, action, subscription, detail)"
+        f" SELECT actor, action, subscription, detail FROM eventstore_operation WHERE {_FIRST_DISCARD}",
+        "operations with which one step was discarded",
+    ),
+    _operated(
+        "a discard that has done nothing",
+        "INSERT INTO eventstore_operation (actor, action, subscription, detail)"
+        " SELECT actor, action, 'transfers.saga', detail || '{\"position\": 1}' FROM eventstore_operation"
+        f" WHERE {_FIRST_DISCARD}",
+        "end of the story at position 1 of operation 3 (discard)",
+        actual="missing",
+    ),
+    _operated(
+        "a discard of a position that is none",
+        "UPDATE eventstore_operation SET detail = detail || '{\"position\": 999999}' WHERE id = 1",
+        "event at position 999999 of operation 1 (discard)",
+        actual="missing",
+    ),
+    _operated(
+        "who discarded",
+        "UPDATE eventstore_operation SET actor = 'staff:mallory' WHERE id = 1",
+        "actor of operation 1 (discard)",
+        actual="staff:mallory",
+    ),
+    _operated(
+        "what was discarded",
+        f'UPDATE eventstore_operation SET detail = detail || \'{{"key": "{NOBODY}"}}\' WHERE id = 1',
+        "key of operation 1 (discard)",
+        actual=str(NOBODY),
+    ),
+    _operated(
+        "when something was discarded",
+        "UPDATE eventstore_operation SET at = 'infinity' WHERE id = 1",
+        "time of operation 1 (discard)",
+        actual="infinity",
+    ),
+    Broken(
+        "a discard from what nobody knows",
+        "operations",
+        ("UPDATE eventstore_operation SET subscription = 'ghost.saga' WHERE id = 1",),
+        "operation 1 (discard)",
+        left_out=True,
+    ),
+    Broken(
+        "a key of nobody",
+        "events",
+        (f"INSERT INTO eventstore_subject_key (subject_id, wrapped_key) VALUES ('{NOBODY}', '')",),
+        "events of the key's person",
+        str(NOBODY),
+        actual="missing",
+        as_app=True,
+    ),
+    Broken(
+        "a key of no time",
+        "events",
+        ("UPDATE eventstore_subject_key SET created_at = 'infinity' WHERE subject_id = %(bob)s",),
+        "created_at of the key",
+        None,
+        actual="infinity",
+        as_app=True,
     ),
 )
 
@@ -1688,6 +1811,7 @@ EVERYTHING_BROKEN: Final = (
     *OF_THE_PARKED,
     *OF_THE_BANK,
     *OF_THE_UNFINISHED,
+    *OF_THE_OPERATIONS,
     *OF_THE_ANSWERS,
     *OF_NO_TIME,
     *OF_THE_READ_MODELS,

@@ -35,6 +35,7 @@ from eventstore.subscriptions.registry import Projection, Reactor, subscriptions
 from eventstore.verification.defences import APPEND_ONLY, CONSTRAINTS, REQUIRED, UNIQUE_COLUMNS
 from eventstore.verification.findings import Check, Difference, Finding, Report
 from eventstore.verification.guards import GuardsCheck
+from eventstore.verification.parked import ParkedCheck
 from eventstore.verification.rows import PERSONAL
 from eventstore.verification.running import verify
 from eventstore.verification.seals import SealsCheck
@@ -63,12 +64,14 @@ _numbers = count(1)
 _DISARM = """
 ALTER TABLE eventstore_event DISABLE TRIGGER eventstore_event_append_only;
 ALTER TABLE eventstore_log DISABLE TRIGGER eventstore_log_append_only;
-ALTER TABLE eventstore_seal DISABLE TRIGGER eventstore_seal_append_only
+ALTER TABLE eventstore_seal DISABLE TRIGGER eventstore_seal_append_only;
+ALTER TABLE eventstore_operation DISABLE TRIGGER eventstore_operation_append_only
 """
 _ARM = """
 ALTER TABLE eventstore_event ENABLE ALWAYS TRIGGER eventstore_event_append_only;
 ALTER TABLE eventstore_log ENABLE ALWAYS TRIGGER eventstore_log_append_only;
-ALTER TABLE eventstore_seal ENABLE ALWAYS TRIGGER eventstore_seal_append_only
+ALTER TABLE eventstore_seal ENABLE ALWAYS TRIGGER eventstore_seal_append_only;
+ALTER TABLE eventstore_operation ENABLE ALWAYS TRIGGER eventstore_operation_append_only
 """
 
 
@@ -384,8 +387,8 @@ def test_it_tells_a_stream_that_a_projection_has_parked(kept: Kept) -> None:
     ledger = kept.ledger
     kept.change(
         """
-        INSERT INTO eventstore_parked_key (subscription, key, next_attempt_at, parked_at, error)
-        VALUES ('views.accounts', %(shop)s, 'infinity', clock_timestamp(), 'a test')
+        INSERT INTO eventstore_parked_key (subscription, key, attempts, next_attempt_at, parked_at, error)
+        VALUES ('views.accounts', %(shop)s, 12, clock_timestamp() + interval '1 hour', clock_timestamp(), 'a test')
         """
     )
     accounts.deposit(context=context(), account_id=ledger.shop, amount="1.00")
@@ -589,6 +592,20 @@ SELECT t.relname, pg_get_constraintdef(c.oid)
 FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_class t ON t.oid = c.conrelid
 WHERE c.contype IN ('c', 'f') AND t.relnamespace = 'public'::regnamespace AND t.relname LIKE 'eventstore\\_%'
 """
+
+
+def test_it_waits_for_the_attempts_of_who_begins_to_dispatch_again(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    (broken,) = [broken for broken in EVERYTHING_BROKEN if broken.name == "a key that nobody tries"]
+    kept.change(*broken.statements)
+    retry = "UPDATE eventstore_parked_key SET attempts = attempts + 1, next_attempt_at = clock_timestamp()"
+    monkeypatch.setattr("eventstore.verification.parked.time.sleep", lambda _: kept.change(retry))
+    (finding,) = report_of([ParkedCheck()]).findings
+    assert not broken.is_named(finding, kept.ledger)
+    monkeypatch.setattr("eventstore.verification.parked.time.sleep", lambda _: None)
+    operations.pause("accounts.saga", actor="staff:olga", reason="To look")
+    kept.change("UPDATE eventstore_parked_key SET next_attempt_at = clock_timestamp() - interval '6 min'")
+    (finding,) = report_of([ParkedCheck(patience_seconds=0)]).findings
+    assert not broken.is_named(finding, kept.ledger)  # nobody is to try it
 
 
 def test_it_says_when_the_role_that_runs_the_bank_owns_history(kept: Kept) -> None:

@@ -236,7 +236,7 @@ def _look_up(cursor: Any, scope: Scope, records: Sequence[_Record]) -> _Known:
     rows = [EventRow(*row) for row in cursor.fetchall()]
     found = list(zip(rows, _decoded(rows, scope), strict=True))
     by_id = {row.event_id: event for row, event in found}
-    accounts = {event.stream_id for event in map(by_id.get, entries) if event is not None}
+    accounts = {event.stream_id for event in (by_id.get(id) for id in entries if id) if event is not None}
     cursor.execute(_SELECT_FIRST, [list(accounts)])
     first = _decoded([EventRow(*row) for row in cursor.fetchall()], scope)
     return _Known(
