@@ -72,12 +72,14 @@ ORDER BY k.id
 """
 
 # The key that should have been tried longest ago, of subscriptions that nobody has paused. By the sequencer's
-# heartbeat, for where nobody dispatches nobody tries either.
+# heartbeat, for where nobody dispatches nobody tries either; a clock that was set back leaves it in the future.
 _SELECT_OVERDUE = """
 SELECT k.id, k.subscription, k.key, k.attempts, k.next_attempt_at, head.heartbeat_at
 FROM eventstore_parked_key k
 JOIN unnest(%s::text[], %s::integer[]) AS wanted (subscription, projection_version) USING (subscription)
-CROSS JOIN (SELECT heartbeat_at FROM eventstore_sequencer WHERE id = 1) AS head
+CROSS JOIN (
+    SELECT LEAST(heartbeat_at, clock_timestamp()) AS heartbeat_at FROM eventstore_sequencer WHERE id = 1
+) AS head
 WHERE k.next_attempt_at < head.heartbeat_at - make_interval(secs => %s)
     AND NOT EXISTS (
         SELECT FROM eventstore_checkpoint c
