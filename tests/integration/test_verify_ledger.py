@@ -689,6 +689,7 @@ def test_it_counts_for_people_with_separators() -> None:
         named=(),
         counts={"accounts": 1_200},
         remarks=(),
+        not_compared=(),
     )
     lines = list(in_words(Report(log_id=None, position=40_609, seconds=1.5, findings=[finding])))
     assert lines[0] == "events: DIFFERS 1 time (40,609 events)"
