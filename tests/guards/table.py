@@ -6,6 +6,10 @@ from typing import Final, NamedTuple
 
 STORE: Final = "tests/integration/test_eventstore_"
 TABLES: Final = "eventstore/migrations/sql/0001_tables.sql"
+SEALS: Final = "eventstore/migrations/sql/0003_seals.sql"
+ASSERTION: Final = "AssertionError"
+HANGS: Final = "no end"
+"""What a test fails at that never ends."""
 
 
 class Guard(NamedTuple):
@@ -16,6 +20,7 @@ class Guard(NamedTuple):
     code: str  # what stands there, once
     without: str  # the same with the guard taken out
     tests: tuple[str, ...]  # what is run, and must fail
+    fails: str = ASSERTION  # at what: the name of the exception
 
 
 GUARDS: Final = (
@@ -33,6 +38,7 @@ GUARDS: Final = (
         "    if len(written) != len(new):\n",
         "    if False:\n",
         (f"{STORE}append.py::test_a_row_that_was_not_written_takes_the_others_back",),
+        fails="KeyError",
     ),
     Guard(
         "a version is written only behind its predecessor",
@@ -62,6 +68,7 @@ GUARDS: Final = (
         '            case "eventstore_event_stream_version_unique":\n',
         '            case "nothing":\n',
         (f"{STORE}append.py::test_a_version_that_is_there_is_a_conflict",),
+        fails="IntegrityError",
     ),
     Guard(
         "an event that is in the store already is told apart from a conflict",
@@ -69,6 +76,7 @@ GUARDS: Final = (
         '            case "eventstore_event_event_id_unique":\n',
         '            case "nothing":\n',
         (f"{STORE}append.py::test_an_event_id_that_is_there_was_recorded_already",),
+        fails="IntegrityError",
     ),
     Guard(
         "a lost race is run again from its start",
@@ -76,6 +84,7 @@ GUARDS: Final = (
         "                if attempt == attempts:\n                    raise StreamConflict",
         "                if True:\n                    raise StreamConflict",
         (f"{STORE}append.py::test_it_decides_anew_when_another_writer_was_faster",),
+        fails="StreamConflict",
     ),
     Guard(
         "and a bounded number of times",
@@ -209,6 +218,34 @@ GUARDS: Final = (
         (f"{STORE}history.py::test_a_superuser_in_a_replica_s_session_is_refused_too",),
     ),
     Guard(
+        "the log, too, whatever role the session plays",
+        TABLES,
+        "ALTER TABLE eventstore_log ENABLE ALWAYS TRIGGER eventstore_log_append_only;\n",
+        "",
+        (f"{STORE}history.py::test_a_superuser_in_a_replica_s_session_is_refused_too",),
+    ),
+    Guard(
+        "what operators did, too, whatever role the session plays",
+        TABLES,
+        "ALTER TABLE eventstore_operation ENABLE ALWAYS TRIGGER eventstore_operation_append_only;\n",
+        "",
+        (f"{STORE}history.py::test_a_superuser_in_a_replica_s_session_is_refused_too",),
+    ),
+    Guard(
+        "seals are append-only",
+        SEALS,
+        "    BEFORE UPDATE OR DELETE OR TRUNCATE ON eventstore_seal\n",
+        "    BEFORE TRUNCATE ON eventstore_seal\n",
+        (f"{STORE}history.py::test_the_owner_is_refused_too",),
+    ),
+    Guard(
+        "seals, too, whatever role the session plays",
+        SEALS,
+        "ALTER TABLE eventstore_seal ENABLE ALWAYS TRIGGER eventstore_seal_append_only;\n",
+        "",
+        (f"{STORE}history.py::test_a_superuser_in_a_replica_s_session_is_refused_too",),
+    ),
+    Guard(
         "the log is append-only",
         TABLES,
         "    BEFORE UPDATE OR DELETE OR TRUNCATE ON eventstore_log\n",
@@ -310,6 +347,22 @@ GUARDS: Final = (
         (f"{STORE}sequencer.py::test_it_writes_nothing_when_it_cannot_delete_what_it_read",),
     ),
     Guard(
+        "deleted is what was read, one by one, not all up to there",
+        "eventstore/sequencer.py",
+        "    DELETE FROM eventstore_outbox WHERE event_id = ANY(%s) RETURNING 1\n",
+        "    DELETE FROM eventstore_outbox WHERE event_id <= (SELECT max(id) FROM unnest(%s::bigint[]) AS read (id))"
+        " RETURNING 1\n",
+        (f"{STORE}sequencer.py::test_an_event_that_commits_while_it_is_at_work_is_left_for_its_next_run",),
+        fails="SequencerInconsistent",
+    ),
+    Guard(
+        "an event has one position",
+        TABLES,
+        "    sequenced_at timestamptz NOT NULL,\n    CONSTRAINT eventstore_log_event_id_unique UNIQUE (event_id)\n",
+        "    sequenced_at timestamptz NOT NULL\n",
+        (f"{STORE}sequencer.py::test_the_database_refuses_an_event_a_second_position",),
+    ),
+    Guard(
         "times in the log never run backwards",
         "eventstore/sequencer.py",
         "GREATEST(clock_timestamp(), %s::timestamptz)",
@@ -393,11 +446,111 @@ GUARDS: Final = (
         (f"{STORE}subscriptions.py::TestCulprits::test_a_batch_is_split_until_the_culprit_stands_alone",),
     ),
     Guard(
-        "reading stops at the head that was committed",
+        "a full batch ends at its last entry",
         "eventstore/subscriptions/reading.py",
         "    return Window(rows, found[-1][0] if len(found) == limit else end, len(found))\n",
         "    return Window(rows, end, len(found))\n",
         (f"{STORE}subscriptions.py::test_a_batch_size_of_one_gives_the_events_that_five_hundred_give",),
+    ),
+    Guard(
+        "reading stops at the head of the log",
+        "eventstore/subscriptions/reading.py",
+        "    end = min(end, after + max(2 * expected, LEAST_SPAN))\n",
+        "    end = after + max(2 * expected, LEAST_SPAN)\n",
+        (f"{STORE}subscriptions.py::TestExactlyOnce::test_it_handles_each_event_once_and_in_order",),
+    ),
+    Guard(
+        "at the one that was committed before it began to read",
+        "eventstore/subscriptions/reading.py",
+        "    return Window(rows, found[-1][0] if len(found) == limit else end, len(found))\n",
+        "    end = max(end, head_position(cursor))\n"
+        "    return Window(rows, found[-1][0] if len(found) == limit else end, len(found))\n",
+        (f"{STORE}subscriptions.py::TestDue::test_what_gets_its_position_while_a_batch_is_read_is_read_next_time",),
+    ),
+    Guard(
+        "streams are locked after the keys that are parked",
+        "eventstore/subscriptions/runner.py",
+        "            free = parking.set_aside(cursor, subscription, events) if events else []\n",
+        "            handle(subscription, events, store=store, cursor=cursor, skip_known=True)\n"
+        "            free = parking.set_aside(cursor, subscription, events) if events else []\n",
+        (
+            "tests/integration/test_eventstore_locks.py::test_live_handling_locks_its_checkpoint_then_parked_keys_then_streams",
+        ),
+    ),
+    Guard(
+        "and keys that are parked after the checkpoint",
+        "eventstore/subscriptions/runner.py",
+        "        checkpoint = _lock(cursor, checkpoint_id, subscription)\n"
+        "        if checkpoint is None:\n"
+        "            return Progress.BUSY\n"
+        "        window = _read(cursor, checkpoint, subscription, store, limit)\n"
+        "        try:\n",
+        "        cursor.execute(parking._LOCK_KEYS, [subscription.id, []])\n"
+        "        checkpoint = _lock(cursor, checkpoint_id, subscription)\n"
+        "        if checkpoint is None:\n"
+        "            return Progress.BUSY\n"
+        "        window = _read(cursor, checkpoint, subscription, store, limit)\n"
+        "        try:\n",
+        (
+            "tests/integration/test_eventstore_locks.py::test_live_handling_locks_its_checkpoint_then_parked_keys_then_streams",
+        ),
+    ),
+    Guard(
+        "a drain comes to an end though there is always more",
+        "eventstore/dispatch.py",
+        "        while time.monotonic() < deadline:\n",
+        "        while True:\n",
+        (f"{STORE}subscriptions.py::TestDue::test_it_ends_in_time_though_there_is_always_more",),
+    ),
+    Guard(
+        "after twenty seconds",
+        "eventstore/dispatch.py",
+        "BUDGET_SECONDS: Final = 20.0\n",
+        "BUDGET_SECONDS: Final = 50.0\n",
+        (f"{STORE}subscriptions.py::TestDue::test_it_ends_in_time_though_there_is_always_more",),
+    ),
+    Guard(
+        "a deadlock holds and does not park",
+        "eventstore/failures.py",
+        '_PASSING_CLASSES: Final = frozenset({"08", "40", "53", "55", "57", "58"})',
+        '_PASSING_CLASSES: Final = frozenset({"08", "53", "55", "57", "58"})',
+        (f"{STORE}subscriptions.py::TestHolding::test_what_passes_holds_and_never_parks",),
+    ),
+    Guard(
+        "nor does a full disk",
+        "eventstore/failures.py",
+        '_PASSING_CLASSES: Final = frozenset({"08", "40", "53", "55", "57", "58"})',
+        '_PASSING_CLASSES: Final = frozenset({"08", "40", "55", "57", "58"})',
+        (f"{STORE}subscriptions.py::TestHolding::test_what_passes_holds_and_never_parks",),
+    ),
+    Guard(
+        "nor a lock that was not had in time",
+        "eventstore/failures.py",
+        '_PASSING_CLASSES: Final = frozenset({"08", "40", "53", "55", "57", "58"})',
+        '_PASSING_CLASSES: Final = frozenset({"08", "40", "53", "57", "58"})',
+        (f"{STORE}subscriptions.py::TestHolding::test_what_passes_holds_and_never_parks",),
+    ),
+    Guard(
+        "nor a statement that ran out of time",
+        "eventstore/failures.py",
+        '_PASSING_CLASSES: Final = frozenset({"08", "40", "53", "55", "57", "58"})',
+        '_PASSING_CLASSES: Final = frozenset({"08", "40", "53", "55", "58"})',
+        (f"{STORE}subscriptions.py::TestHolding::test_what_passes_holds_and_never_parks",),
+    ),
+    Guard(
+        "nor a lost connection",
+        "eventstore/failures.py",
+        "        return isinstance(error, OperationalError | psycopg.OperationalError)\n",
+        "        return False\n",
+        (f"{STORE}subscriptions.py::TestHolding::test_what_passes_holds_and_never_parks",),
+    ),
+    Guard(
+        "the stamp of an attempt commits on its own",
+        "eventstore/subscriptions/checkpoints.py",
+        "        return None if found is None else Stamp(*found)\n",
+        "        transaction.set_rollback(True, using=using)\n"
+        "        return None if found is None else Stamp(*found)\n",
+        (f"{STORE}attempts.py::test_what_killed_its_process_three_times_alone_is_parked_and_everything_else_goes_on",),
     ),
     # --- Parking ------------------------------------------------------------------------------------------------
     Guard(
@@ -418,9 +571,79 @@ GUARDS: Final = (
         "an event leaves its key with its effects",
         "eventstore/subscriptions/parking.py",
         "        handle(subscription, events, store=store, cursor=cursor, skip_known=True)\n        return Retry.FREED",
-        "        transaction.on_commit(lambda: store.run(lambda _: handle(subscription, events, store=store,"
-        " cursor=connections[store.using].cursor(), skip_known=True)), robust=True)\n        return Retry.FREED",
-        (f"{STORE}parking.py::test_a_retry_comes_by_itself_and_the_delay_grows_up_to_an_hour",),
+        "        handle(subscription, events, store=store, cursor=cursor, skip_known=True)\n"
+        "    with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:\n"
+        "        return Retry.FREED",
+        (f"{STORE}parking.py::test_what_a_retry_does_and_that_it_is_done_are_one_transaction",),
+    ),
+    Guard(
+        "a retry locks its key before streams",
+        "eventstore/subscriptions/parking.py",
+        "        found = _lock_first(cursor, parked_key_id)\n"
+        "        if found is None:\n"
+        "            return Retry.BUSY\n"
+        "        _, position = found\n",
+        "        cursor.execute(_SELECT_FIRST, [parked_key_id])\n"
+        "        first = read_one(cursor, cursor.fetchone()[0])\n"
+        "        events = decode_rows([first], registry=store.registry, using=store.using)\n"
+        "        handle(subscription, events, store=store, cursor=cursor, skip_known=True)\n"
+        "        found = _lock_first(cursor, parked_key_id)\n"
+        "        if found is None:\n"
+        "            return Retry.BUSY\n"
+        "        _, position = found\n",
+        ("tests/integration/test_eventstore_locks.py::test_a_retry_locks_its_key_before_streams",),
+    ),
+    Guard(
+        "parked keys are locked in one order",
+        "eventstore/subscriptions/parking.py",
+        "subscription = %s AND key = ANY(%s) ORDER BY key FOR UPDATE\n",
+        "subscription = %s AND key = ANY(%s) FOR UPDATE\n",
+        ("tests/integration/test_eventstore_locks.py::test_parked_keys_are_locked_sorted",),
+    ),
+    Guard(
+        "and are locked before anything is put behind them",
+        "eventstore/subscriptions/parking.py",
+        "subscription = %s AND key = ANY(%s) ORDER BY key FOR UPDATE\n",
+        "subscription = %s AND key = ANY(%s) ORDER BY key\n",
+        (f"{STORE}parking.py::test_an_event_that_comes_during_a_retry_waits_and_is_handled_after_it",),
+    ),
+    Guard(
+        "a retry is counted before it is made",
+        "eventstore/subscriptions/parking.py",
+        "SET attempts = attempts + 1,\n    next_attempt_at = clock_timestamp() + make_interval(secs => LEAST(power(2,"
+        " LEAST(attempts + 1, 20)), %s))\nWHERE id = (SELECT",
+        "SET attempts = attempts,\n    next_attempt_at = clock_timestamp() + make_interval(secs => LEAST(power(2,"
+        " LEAST(attempts + 1, 20)), %s))\nWHERE id = (SELECT",
+        (f"{STORE}parking.py::test_a_retry_that_kills_its_process_counts_and_comes_later_next_time",),
+    ),
+    Guard(
+        "and that commits on its own",
+        "eventstore/subscriptions/parking.py",
+        "        return None if found is None else int(found[0])\n",
+        "        transaction.set_rollback(True, using=using)\n"
+        "        return None if found is None else int(found[0])\n",
+        (f"{STORE}parking.py::test_a_retry_that_kills_its_process_counts_and_comes_later_next_time",),
+    ),
+    Guard(
+        "nothing is retried for a subscription that is paused",
+        "eventstore/subscriptions/parking.py",
+        "            AND (c.status = 'paused' OR c.projection_version <> wanted.projection_version)\n",
+        "            AND (c.projection_version <> wanted.projection_version)\n",
+        (f"{STORE}parking.py::test_nothing_of_a_paused_subscription_is_retried",),
+    ),
+    Guard(
+        "nor is anything that waits for a stream",
+        "eventstore/subscriptions/parking.py",
+        "WHERE c.subscription = k.subscription AND c.status = 'paused'\n",
+        "WHERE c.subscription = k.subscription AND false\n",
+        (f"{STORE}waiting.py::test_nothing_that_waits_is_tried_while_its_subscription_is_paused",),
+    ),
+    Guard(
+        "what comes later under a key that waits is handled after it",
+        "eventstore/subscriptions/handling.py",
+        "        if key in waiting or any(",
+        "        if any(",
+        (f"{STORE}waiting.py::test_what_comes_later_under_a_key_that_waits_is_handled_after_it",),
     ),
     Guard(
         "delays grow",
@@ -481,6 +704,21 @@ GUARDS: Final = (
         "WHERE subscription = %s ORDER BY bucket_low FOR UPDATE\n",
         "WHERE subscription = %s ORDER BY bucket_low\n",
         ("tests/integration/test_replay.py::test_nobody_advances_the_live_projection_while_its_tables_are_swapped",),
+    ),
+    Guard(
+        "a swap locks checkpoints before what is parked",
+        "eventstore/replay.py",
+        "        cursor.execute(_LOCK_LIVE, [projection.id])\n",
+        "        cursor.execute(_LOCK_LIVE_PARKED, [projection.id])\n"
+        "        cursor.execute(_LOCK_LIVE, [projection.id])\n",
+        ("tests/integration/test_eventstore_locks.py::test_a_swap_locks_the_live_checkpoints_before_what_is_parked",),
+    ),
+    Guard(
+        "sagas are never replayed",
+        "eventstore/subscriptions/registry.py",
+        "        return [found for found in self.all() if isinstance(found, Projection)]\n",
+        "        return self.all()  # type: ignore[return-value]\n",
+        ("tests/integration/test_replay.py::test_only_projections_are_replayed",),
     ),
     Guard(
         "a swap catches up before it moves the tables",
@@ -551,11 +789,32 @@ GUARDS: Final = (
         (f"{STORE}seals.py::test_a_seal_is_what_the_format_says_computed_apart_from_the_database",),
     ),
     Guard(
-        "one sealer at a time, and it sees what the one before it has sealed",
+        "a sealer sees what the one before it has sealed",
         "eventstore/seals/sealer.py",
         "        cursor.execute(_READ_COMMITTED)\n",
         "",
         (f"{STORE}seals.py::test_it_seals_at_read_committed_whatever_the_server_s_default_is",),
+    ),
+    Guard(
+        "one sealer at a time",
+        "eventstore/seals/sealer.py",
+        "        if not cursor.fetchone()[0]:\n",
+        "        if False:\n",
+        (f"{STORE}seals.py::test_a_sealer_meets_another_and_leaves_it_alone",),
+    ),
+    Guard(
+        "what was sequenced is sealed within seconds",
+        "eventstore/seals/sealer.py",
+        "AGE_SECONDS: Final = 2.0\n",
+        "AGE_SECONDS: Final = 60.0\n",
+        (f"{STORE}seals.py::test_who_dispatches_seals_soon",),
+    ),
+    Guard(
+        "by those, too, who always have something else to do",
+        "eventstore/dispatch.py",
+        "            if pace.is_up() or not (done.moved or done.busy):\n",
+        "            if not (done.moved or done.busy):\n",
+        (f"{STORE}seals.py::test_who_always_has_something_to_do_seals_all_the_same",),
     ),
     # --- Wake-ups -----------------------------------------------------------------------------------------------
     Guard(
@@ -580,6 +839,43 @@ GUARDS: Final = (
         (
             "tests/integration/test_wakeups.py::test_a_commit_does_not_notice_that_redis_is_away_and_wakes_again_afterwards",
         ),
+    ),
+    Guard(
+        "whoever wakes does not wait for a cache that hangs",
+        "config/settings.py",
+        '        "OPTIONS": {"socket_timeout": 0.5, "socket_connect_timeout": 0.3},  # seconds\n',
+        "",
+        (
+            "tests/integration/test_wakeups.py::test_a_commit_does_not_notice_that_redis_is_away_and_wakes_again_afterwards",
+        ),
+    ),
+    Guard(
+        "nor for a broker",
+        "config/settings.py",
+        '    "socket_timeout": 0.5,\n    "socket_connect_timeout": 0.3,\n    "max_retries": 0,\n',
+        '    "max_retries": 0,\n',
+        ("tests/integration/test_wakeups.py::test_a_try_at_a_broker_that_hangs_has_an_end",),
+    ),
+    Guard(
+        "a broker that is away is left alone for a while",
+        "eventstore/celery_wakeup.py",
+        "                time.sleep(self._retry_seconds)\n",
+        "                pass\n",
+        ("tests/integration/test_wakeups.py::test_a_broker_that_is_away_is_tried_now_and_then_and_not_all_the_time",),
+    ),
+    Guard(
+        "a sweep finds what a lost wake-up left",
+        "eventstore/tasks.py",
+        ' several are harmless."""\n    _drain(using)\n',
+        ' several are harmless."""\n',
+        ("tests/integration/test_wakeups.py::test_a_lost_wake_up_is_found_by_the_sweep_and_doubled_ones_are_harmless",),
+    ),
+    Guard(
+        "and is sent every second or two",
+        "config/settings.py",
+        '"schedule": 1.0, "options"',
+        '"schedule": 30.0, "options"',
+        ("tests/integration/test_wakeups.py::test_the_clock_has_somebody_sweep_every_second_or_two",),
     ),
     Guard(
         "a lock in other hands is not taken for empty",

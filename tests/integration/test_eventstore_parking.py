@@ -218,6 +218,25 @@ def test_a_retry_goes_as_far_as_it_can_and_keeps_the_order() -> None:
     assert value("SELECT error FROM eventstore_parked_key") == "ArithmeticError: second"
 
 
+def test_what_a_retry_does_and_that_it_is_done_are_one_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    sickness = Sickness(POISON)
+    shop = Shop(watching(sickness.handle))
+    shop.add(shop.open(), POISON)
+    assert shop.drain()
+    sickness.skus.clear()
+    (watcher,) = shop.store.subscriptions.all()
+
+    def fail(*_: Any) -> bool:
+        raise ArithmeticError("at the very end")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(parking, "_remove", fail)
+        assert retry(_key_id(), watcher, store=shop.store) is Retry.STILL_PARKED
+    assert (notes(), len(parked())) == ([], 1)
+    assert retry(_key_id(), watcher, store=shop.store) is Retry.FREED
+    assert (notes(), len(parked())) == ([POISON], 0)
+
+
 def test_a_connection_lost_in_a_retry_leaves_it_handled_once(app: psycopg.Connection) -> None:
     sickness = Sickness(POISON)
     killed: list[int] = []

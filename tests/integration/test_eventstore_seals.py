@@ -6,7 +6,9 @@ import json
 import os
 import signal
 import struct
+import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
@@ -20,18 +22,21 @@ from django.db import connection, transaction
 
 from config.processes import wait_until
 from eventstore import sequencer
+from eventstore.events import RecordedEvent
 from eventstore.ids import new_id
 from eventstore.replay import rebuild
 from eventstore.sealing import erase
 from eventstore.seals import heads, sealer
 from eventstore.seals.hashing import SELECT_ENTRIES
 from eventstore.seals.sealer import LogIncomplete, Outcome, seal_next
+from eventstore.subscriptions.registry import Execute
 from eventstore.tables import ADVISORY_CLASS
 from eventstore.verification.findings import Difference
 from eventstore.verification.running import verify
 from eventstore.verification.seals import SealsCheck
-from tests.integration.shops import Shop, in_process, rows, together, value
+from tests.integration.shops import Shop, in_process, rows, together, value, watching
 from tests.shopping_cart import facts
+from tests.shopping_cart.cart import CART
 from tests.shopping_cart.handlers import SUBSCRIPTIONS
 
 pytestmark = pytest.mark.usefixtures("shop_database")
@@ -272,6 +277,24 @@ def test_who_dispatches_seals_soon() -> None:
         return ranges() == [(1, 6)]
 
     assert wait_until(dispatched, timeout_seconds=PATIENCE_SECONDS)
+
+
+def test_who_always_has_something_to_do_seals_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    handled: list[int] = []
+
+    def ask_for_more(recorded: RecordedEvent[facts.ItemAdded]) -> Execute | None:
+        time.sleep(0.02)
+        handled.append(recorded.version)
+        if ranges() or len(handled) > 500:
+            return None
+        return Execute(aggregate=CART, stream_id=recorded.stream_id, command=facts.AddItem(sku="more"))
+
+    monkeypatch.setattr(sealer, "seal_quietly", partial(sealer.seal_quietly, age_seconds=0))
+    shop = Shop(watching(ask_for_more))
+    shop.add(shop.open(), "tea")
+    assert shop.drain()
+    assert len(handled) < 500
+    assert sealer.LOOK_SECONDS + sealer.AGE_SECONDS < 10.0
 
 
 def test_who_dispatches_until_nothing_is_left_seals_everything() -> None:

@@ -140,6 +140,36 @@ def test_an_event_with_a_low_id_that_commits_late_is_neither_skipped_nor_put_bef
     assert ids != sorted(ids)
 
 
+def test_an_event_that_commits_while_it_is_at_work_is_left_for_its_next_run(shop: Shop) -> None:
+    early, late = shop.open(), new_id()
+    has_id, may_commit, committed = threading.Event(), threading.Event(), threading.Event()
+
+    def slow() -> None:
+        with transaction.atomic():
+            Unit(shop.store).execute(CART, late, facts.OpenCart(), metadata=story_of(late), creates=True)
+            has_id.set()
+            assert may_commit.wait(timeout=10)
+        committed.set()
+
+    def look(execute: Any, statement: str, parameters: Any, many: bool, context: Any) -> Any:
+        answer = execute(statement, parameters, many, context)
+        if "FROM eventstore_outbox" in statement:
+            may_commit.set()
+            assert committed.wait(timeout=10)
+        return answer
+
+    def work() -> None:
+        assert has_id.wait(timeout=10)
+        shop.add(early, "tea")  # its id is higher than that of the one that commits meanwhile
+        with connection.execute_wrapper(look):
+            assert sequence() is Outcome.MOVED
+
+    together([slow, work])
+    assert rows(SELECT_LOG) == [(1, early, 1), (2, early, 2)]
+    _sequence_all()
+    assert rows(SELECT_LOG) == [(1, early, 1), (2, early, 2), (3, late, 1)]
+
+
 def test_events_are_sequenced_from_the_lowest_id_wherever_their_rows_stand(shop: Shop) -> None:
     cart = shop.open()
     for sku in ("tea", "cup", "pot"):
@@ -224,6 +254,16 @@ def test_it_reads_the_outbox_only_after_it_has_the_lock(shop: Shop) -> None:
 
 
 # --- What contradicts itself --------------------------------------------------------------------------------
+
+
+def test_the_database_refuses_an_event_a_second_position(shop: Shop, app: psycopg.Connection) -> None:
+    shop.open()
+    _sequence_all()
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        app.execute("""
+            INSERT INTO eventstore_log (position, event_id, stream_bucket, route_bucket, sequenced_at)
+            SELECT 2, event_id, stream_bucket, route_bucket, sequenced_at FROM eventstore_log
+        """)
 
 
 def test_it_writes_nothing_when_it_cannot_delete_what_it_read(shop: Shop, owner: psycopg.Connection) -> None:

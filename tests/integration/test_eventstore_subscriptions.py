@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Final
 from uuid import UUID
 
@@ -12,6 +14,7 @@ import pytest
 from django.db import connection, transaction
 from pytest_django import Settings
 
+from eventstore import dispatch
 from eventstore.buckets import bucket_of
 from eventstore.events import RecordedEvent
 from eventstore.ids import new_id
@@ -19,7 +22,7 @@ from eventstore.loading import cache
 from eventstore.registry import EventRegistry
 from eventstore.snapshots import Loaded
 from eventstore.store import EventStore
-from eventstore.subscriptions import checkpoints, runner
+from eventstore.subscriptions import checkpoints, reading, runner
 from eventstore.subscriptions.reading import Range, read_window
 from eventstore.subscriptions.registry import Execute, SubscriptionRegistry, handles
 from eventstore.subscriptions.runner import Progress, advance
@@ -38,6 +41,7 @@ from tests.integration.shops import (
     watching,
 )
 from tests.shopping_cart import facts
+from tests.shopping_cart.cart import CART
 from tests.shopping_cart.handlers import SUBSCRIPTIONS
 from tests.shopping_cart.warehouse import WAREHOUSE, Warehouse
 
@@ -356,6 +360,49 @@ class TestDue:
         assert carts is not None
         assert advance(checkpoint_id, carts, store=shop.store) is Progress.BUSY
         assert value("SELECT count(*) FROM readmodel.cart") == 0
+
+    def test_what_gets_its_position_while_a_batch_is_read_is_read_next_time(self) -> None:
+        shop = Shop(watching(_note))
+        cart_id = shop.open()
+        shop.add(cart_id, "a")
+        _sequence()
+        self._due(shop)  # makes the checkpoint
+        (watcher,) = shop.store.subscriptions.all()
+
+        def sequence_another() -> None:
+            shop.add(cart_id, "b")
+            _sequence()
+
+        def look(execute: Any, statement: str, parameters: Any, many: bool, context: Any) -> Any:
+            answer = execute(statement, parameters, many, context)
+            if statement == reading._READ_BY_STREAM:
+                together([sequence_another])
+            return answer
+
+        with connection.execute_wrapper(look):
+            advance(value("SELECT id FROM eventstore_checkpoint"), watcher, store=shop.store)
+        assert notes() == ["a"]
+        assert value("SELECT position FROM eventstore_checkpoint") == 2
+        assert shop.drain()
+        assert notes() == ["a", "b"]
+
+    def test_it_ends_in_time_though_there_is_always_more(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        most = int(dispatch.BUDGET_SECONDS)
+        seconds, handled = itertools.count(), list[int]()
+
+        def ask_for_more(recorded: Added) -> Execute | None:
+            handled.append(recorded.version)
+            if len(handled) > 3 * most:
+                return None
+            return Execute(aggregate=CART, stream_id=recorded.stream_id, command=facts.AddItem(sku="more"))
+
+        shop = Shop(watching(ask_for_more))
+        shop.add(shop.open(), "a")
+        clock = SimpleNamespace(monotonic=lambda: float(next(seconds)), sleep=lambda _: None)  # a round, a second
+        monkeypatch.setattr(dispatch, "time", clock)
+        assert not shop.drain()
+        assert most - 2 <= len(handled) <= most
+        assert most == 20
 
     def test_a_lock_that_another_has_is_not_taken_for_empty(
         self, app: psycopg.Connection, monkeypatch: pytest.MonkeyPatch

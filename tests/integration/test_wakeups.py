@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -276,6 +278,41 @@ def test_it_says_once_that_the_broker_is_away_and_once_that_it_is_back(broker: R
     assert [line["event"] for line in logged] == ["eventstore.broker_away", "eventstore.broker_back"]
 
 
+def test_a_broker_that_is_away_is_tried_now_and_then_and_not_all_the_time(
+    broker: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.kill()
+    tries: list[float] = []
+    send = celery_wakeup.send
+
+    def count(using: str, **named: bool) -> None:
+        tries.append(time.monotonic())
+        send(using, **named)
+
+    monkeypatch.setattr(celery_wakeup, "send", count)
+    _commit()
+    assert _eventually(lambda: len(tries) > 3)
+    assert tries[3] - tries[0] >= 3 * 0.1  # what the fixture has it wait
+    assert celery_wakeup.RETRY_SECONDS >= 1.0
+    broker.start()
+
+
+def test_a_try_at_a_broker_that_hangs_has_an_end(broker: RedisServer) -> None:
+    broker.freeze()
+
+    def send() -> None:
+        with suppress(Exception):
+            current_app.send_task(DISPATCH_TASK, queue=QUEUE, retry=False, ignore_result=True)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    sending.join(PATIENCE_SECONDS / 2)
+    came_back = not sending.is_alive()
+    broker.thaw()
+    sending.join(PATIENCE_SECONDS)
+    assert came_back
+
+
 def test_a_fork_sends_its_own_wake_ups(broker: RedisServer) -> None:
     _commit()
     assert _sent(broker) == 1
@@ -348,6 +385,13 @@ def test_it_goes_on_looking_whatever_a_look_runs_into(shop: Shop, monkeypatch: p
     stopped = sweeping.begin(using="default", help_away=lambda: False, call_for_help=lambda: None)
     assert _eventually(lambda: len(looks) > 2)
     stopped.set()
+
+
+def test_the_clock_has_somebody_sweep_every_second_or_two(settings: Settings) -> None:
+    sweep = settings.CELERY_BEAT_SCHEDULE["sweep"]
+    assert sweep["task"] == tasks.sweep.name
+    assert sweep["schedule"] <= 2.0
+    assert sweep["options"]["queue"] == QUEUE
 
 
 def test_celery_is_told_the_address_of_the_redis_that_the_cache_goes_to() -> None:
