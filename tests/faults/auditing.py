@@ -19,7 +19,7 @@ import psycopg
 from tests.faults.clients import Client
 from tests.faults.product import Product
 from tests.faults.tail import ENDS
-from tests.faults.told import Told, minor_units
+from tests.faults.told import REFUSALS, Told, minor_units
 
 SETTLED_SECONDS: Final = 180.0
 REPEATED: Final = 150
@@ -82,6 +82,7 @@ class Audit:
         """What takes no time: that each request and each step is in the store as often as it should be."""
         self.settle()
         self.check_requests()
+        self.check_refusals()
         self.check_log()
         expected, folded = self.expected_balances(), self._product.tail.balances
         assert expected == folded, _differing("what clients were told", expected, "the events", folded)
@@ -123,6 +124,21 @@ class Audit:
         refused = [told.request.key for told in self._model.all() if not told.is_acknowledged]
         assert self._product.rows(_COUNT_RECORDS, [done])[0][0] == len(done)
         assert self._product.rows(_COUNT_RECORDS, [refused])[0][0] == 0
+
+    def check_refusals(self) -> None:
+        """What was refused was refused with reason: by a state that the account was in while the client waited."""
+        refused = self._model.refused()
+        for told in refused:
+            assert told.code in REFUSALS[told.request.what], told
+            account_id = told.request.account_id
+            if told.version_after is None:
+                told.version_after = self._product.version_after(account_id)
+            standings = list(self._product.tail.standings(account_id, told.version_before, told.version_after))
+            assert any(standing.forbids(told.request, told.code) for standing in standings), (
+                f"{told.request} was refused as {told.code}, and there was no reason: between versions"
+                f" {told.version_before} and {told.version_after} the account was {standings[:10]}"
+            )
+        self.counts["refusals with a reason"] = len(refused)
 
     def check_log(self) -> None:
         """Every event stands in the log once; no step was done twice; every transfer has ended."""

@@ -12,12 +12,12 @@ import threading
 import time
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 from uuid import uuid4
 
 import httpx
 
-from tests.faults.told import UNDECIDED, Model, Request, Told, amount_text
+from tests.faults.told import REFUSALS, UNDECIDED, Model, Request, Told, amount_text
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request would drown what matters
 
@@ -37,6 +37,20 @@ class NoAnswer(Exception):
     """A client has asked for a long time and still does not know."""
 
 
+class WrongRefusal(AssertionError):
+    """A client was refused what nothing can forbid."""
+
+
+class Witness(Protocol):
+    """Who sees what an account has seen, past the program under test."""
+
+    def version_before(self, account_id: str) -> int:
+        """The account's version, or an earlier one; at once."""
+
+    def version_after(self, account_id: str) -> int:
+        """The account's version, or a later one by the time of the answer."""
+
+
 class Client:
     """A program with an API key."""
 
@@ -51,7 +65,7 @@ class Client:
         self._http.close()
 
     def ask(self, told: Told, *, gives_up: bool = False) -> Told:
-        """Asks until there is an answer, or once if it gives up easily. Raises `NoAnswer`."""
+        """Asks until there is an answer, or once if it gives up easily. Raises `NoAnswer`, and `WrongRefusal`."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not told.status:
             began = time.monotonic()
@@ -61,6 +75,8 @@ class Client:
                 told.status, told.body = outcome.status_code, outcome.json()
                 if told.late:
                     told.known_before_late = outcome.headers.get("Idempotent-Replayed") == "true"
+                if told.is_refused and told.code not in REFUSALS[told.request.what]:
+                    raise WrongRefusal(f"{told.request}: {told.status} {told.body}")
                 break
             told.undecided.append(describe(outcome))
             if gives_up:
@@ -265,8 +281,19 @@ class Asker:
 class Load:
     """Clients that ask without end, each in a thread, until they are told to stop."""
 
-    def __init__(self, *, url: str, api_key: str, model: Model, town: Town, seed: int, clients: int = 6) -> None:
+    def __init__(
+        self,
+        *,
+        url: str,
+        api_key: str,
+        model: Model,
+        town: Town,
+        seed: int,
+        clients: int = 6,
+        witness: Witness | None = None,
+    ) -> None:
         self.errors: list[BaseException] = []
+        self._witness = witness
         self.pause_seconds = 0.02
         self._url, self._api_key, self._model, self._town = url, api_key, model, town
         self._over = threading.Event()
@@ -305,7 +332,11 @@ class Load:
             with Client(url=self._url, api_key=self._api_key) as client:
                 while not self._over.is_set():
                     told = Told(request=asker.next())
+                    if self._witness and told.request.account_id:
+                        told.version_before = self._witness.version_before(told.request.account_id)
                     client.ask(told, gives_up=random.random() < GIVES_UP)
+                    if self._witness and told.is_refused:
+                        told.version_after = self._witness.version_after(told.request.account_id)
                     self._model.add(told)
                     asker.learn(told)
                     self._over.wait(random.uniform(0, 2 * self.pause_seconds))

@@ -12,18 +12,23 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from random import Random
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 from uuid import uuid4
 
 import psutil
 
 from config.processes import wait_until
+from tests.faults.inside.apps import SAGA
 from tests.faults.product import Product, children
 from tests.faults.proxies import CommitFault, WakeupFault
 from tests.faults.tail import POLL_SECONDS
 
 PARKED_SECONDS: Final = 60.0
 """How long it may take until what fails is parked, on a busy machine: what dies alone does so five times first."""
+MOST_HANGING_SECONDS: Final = 30.0
+"""How long others may wait, at most, while handlers hang for good."""
+MOST_SILENT_SECONDS: Final = 60.0
+"""How long a process may wait for an answer that never comes, on a connection that stays open."""
 KINDS: Final[dict[str, type[Fault]]] = {}
 
 
@@ -43,6 +48,7 @@ class Fault(ABC):
         self.product = product
         self.random = Random(seed)
         self.seconds = self.random.uniform(self.least_seconds, self.most_seconds)
+        self.bystander_seconds: float | None = None  # how long another had to wait while it lasted, if that was tried
 
     @abstractmethod
     def strike(self) -> None:
@@ -281,6 +287,42 @@ class WorkerCommitLate(WebCommitLate):
     role = "worker"
 
 
+class WebCommitSilent(Fault):
+    """The database has committed, and nothing is heard of the connection any more, which stays open on both ends."""
+
+    name = "web: commit silent"
+    role: ClassVar[str] = "web"
+
+    def strike(self) -> None:
+        """Silences a few connections; others go by, and whoever waits for an answer gives up by itself."""
+        proxy = self.product.proxies.postgres
+        most = self.random.randint(1, 3)
+        fault = CommitFault(role=self.role, how="silent", share=self.random.choice([0.1, 0.3]), most=most)
+        before = proxy.done["commits silent"]
+        with self.product.proxies.commits(fault):
+            self.product.wait(
+                lambda: proxy.done["commits silent"] >= before + most,
+                f"{most} commits of {self.role} were silent",
+                seconds=60.0,
+            )
+        silent_since = time.monotonic()
+        accounts = self.product.town.by_currency["EUR"]
+        bystander = self.product.probe((accounts[1], accounts[2]))
+        passed = self.product.tail.wait_until_final({bystander}, seconds=MOST_SILENT_SECONDS)
+        assert passed, f"{bystander} waits for who waits for an answer\n{self.product.describe()}"
+        self.bystander_seconds = time.monotonic() - silent_since
+        self.product.wait(
+            lambda: not proxy.silent, f"every process of {self.role} has given up", seconds=MOST_SILENT_SECONDS
+        )
+
+
+class WorkerCommitSilent(WebCommitSilent):
+    """The same for workers."""
+
+    name = "worker: commit silent"
+    role = "worker"
+
+
 class ClockSetBack(Fault):
     """The database's clock goes ahead for a while, and is then set back: what was recorded lies in the future."""
 
@@ -343,50 +385,123 @@ class TwoSequencers(Fault):
                 process.communicate()
 
 
+class Poison(NamedTuple):
+    """Where a transfer is poisoned, and which way it has to go to come there."""
+
+    event_type: str
+    by: str = SAGA  # or the projection
+    from_closed: bool = False  # the payer is closed: the debit is rejected
+    to_closed: bool = False  # the payee is: the credit is rejected, and the debit refunded
+    amount: str = "0.01"
+
+
+POISONS: Final = (
+    Poison("MoneyTransferCreated"),
+    Poison("AccountDebited"),
+    Poison("DebitRecorded"),
+    Poison("AccountCredited"),
+    Poison("AccountDebitFailedDueToInsufficientFunds", amount="9000000.00"),
+    Poison("AccountDebitRejected", from_closed=True),
+    Poison("AccountCreditRejected", to_closed=True),
+    Poison("CreditRejectionRecorded", to_closed=True),
+    Poison("AccountDebitRefunded", to_closed=True),
+    Poison("MoneyTransferCreated", by="views.transfers"),
+    Poison("DebitRecorded", by="views.transfers"),
+    Poison("CreditRejectionRecorded", by="views.transfers", to_closed=True),
+)
+"""Every event of the saga that something is done about, and some that are shown."""
+
+
 class PoisonedHandler(Fault):
     """A handler that does something bad to one transfer, and to no other."""
 
     does: ClassVar[str]
     parks: ClassVar[bool] = False
-    events: ClassVar[tuple[str, ...]] = ("MoneyTransferCreated", "AccountDebited", "DebitRecorded", "AccountCredited")
+    poisons: ClassVar[tuple[Poison, ...]] = POISONS
 
     def strike(self) -> None:
         """Poisons a transfer; checks that it is met, and parked if it should be, and that another goes by."""
-        accounts = self._accounts()
-        name = f"poison-{uuid4()}"
-        poison = self.product.control / name
-        told = {"does": self.does, "event_type": self.random.choice(self.events)}
-        temporary = poison.with_suffix(".new")
-        temporary.write_text(json.dumps(told), encoding="utf-8")
-        temporary.rename(poison)
-        transfer_id = self.product.probe(accounts, description=name)
-        met = poison.with_suffix(".met")
+        poison = self.random.choice(self.poisons)
+        accounts = self.accounts()
+        name, transfer_id = self.poison(poison, accounts)
         try:
-            self.product.wait(met.exists, f"{told} is met", seconds=PARKED_SECONDS)
+            self.product.wait(lambda: self.met(name) > 0, f"{self.does}: {poison} is met", seconds=PARKED_SECONDS)
             if self.parks:
-                self.product.wait(lambda: self._is_parked(transfer_id), f"{told} is parked", seconds=PARKED_SECONDS)
-                bystander = self.product.probe(accounts)
-                passed = self.product.tail.wait_until_final({bystander}, seconds=PARKED_SECONDS)
-                assert passed, f"{bystander} waits for {transfer_id}, which is parked\n{self.product.describe()}"
-                assert transfer_id not in self.product.tail.states
+                self.wait_until_parked(transfer_id, poison)
+                self.pass_by([accounts[:2]], transfer_id, poison, seconds=PARKED_SECONDS)
                 self.last()
             else:
-                self.stay(met)
+                self.stay(poison, accounts, transfer_id)
         finally:
-            poison.unlink(missing_ok=True)
+            self.mend(name)
 
-    def stay(self, met: object) -> None:
+    def stay(self, poison: Poison, accounts: list[str], transfer_id: str) -> None:
         """What happens between the meeting and the antidote."""
 
-    def _accounts(self) -> tuple[str, str]:
-        """Two that are neither frozen nor short of money: the hot one, and one more."""
+    def poison(self, poison: Poison, accounts: list[str]) -> tuple[str, str]:
+        """Has a transfer on its way that meets it; answers with the name of the poison and the transfer's id."""
+        closed = self.product.closed_account() if poison.from_closed or poison.to_closed else ""
+        payer = closed if poison.from_closed else accounts[0]
+        payee = closed if poison.to_closed else accounts[1]
+        name = f"poison-{uuid4()}"
+        self.write(name, poison, does=self.does)
+        return name, self.product.probe((payer, payee), amount=poison.amount, description=name)
+
+    def write(self, name: str, poison: Poison, *, does: str) -> None:
+        """What it does, from now on."""
+        told = {"does": does, "event_type": poison.event_type, "by": poison.by}
+        temporary = self.product.control / f"{name}.new"
+        temporary.write_text(json.dumps(told), encoding="utf-8")
+        temporary.rename(self.product.control / name)
+
+    def mend(self, name: str) -> None:
+        """From now on the handler does what it should."""
+        (self.product.control / name).unlink(missing_ok=True)
+
+    def met(self, name: str) -> int:
+        """How often a handler has met it."""
+        trace = self.product.control / f"{name}.met"
+        return len(trace.read_text(encoding="ascii").split()) if trace.exists() else 0
+
+    def pass_by(self, pairs: list[list[str]], transfer_id: str, poison: Poison, *, seconds: float) -> float:
+        """Has a transfer between each pair of accounts come to its end, be shown, and the poisoned one not.
+
+        Answers with the seconds that took.
+        """
+        with self.product.pausing:
+            return self._pass_by(pairs, transfer_id, poison, seconds=seconds)
+
+    def _pass_by(self, pairs: list[list[str]], transfer_id: str, poison: Poison, *, seconds: float) -> float:
+        began = time.monotonic()
+        bystanders = {self.product.probe((payer, payee)) for payer, payee in pairs}
+        passed = self.product.tail.wait_until_final(bystanders, seconds=seconds)
+        assert passed, f"{bystanders} wait for {transfer_id}, {self.does} at {poison}\n{self.product.describe()}"
+        left = seconds - (time.monotonic() - began)
+        self.product.wait(
+            lambda: self.product.shown(bystanders) == len(bystanders),
+            f"{bystanders} are shown beside {transfer_id}, {self.does} at {poison}",
+            seconds=max(left, 1.0),
+        )
+        took = time.monotonic() - began
+        if poison.by == SAGA:
+            assert transfer_id not in self.product.tail.states
+        return took
+
+    def accounts(self) -> list[str]:
+        """Four that are not frozen, those that have money first, and of those the hot one."""
         with self.product.client() as client:
             plain = self.product.town.by_currency["EUR"][:6]
             rich = [id for id in plain if client.get(f"accounts/{id}")["balance"] not in ("0.00", "0.01")]
-        return rich[0], rich[1]
+        return [*rich, *(id for id in plain if id not in rich)][:4]
 
-    def _is_parked(self, transfer_id: str) -> bool:
-        return bool(self.product.rows("SELECT FROM eventstore_parked_key WHERE key = %s", [transfer_id]))
+    def wait_until_parked(self, transfer_id: str, poison: Poison) -> None:
+        """Until the transfer is out of the way of the others."""
+        statement = "SELECT FROM eventstore_parked_key WHERE key = %s AND attempts > 0"
+        self.product.wait(
+            lambda: bool(self.product.rows(statement, [transfer_id])),
+            f"{self.does}: {poison} is parked",
+            seconds=PARKED_SECONDS,
+        )
 
 
 class HandlerFailsOnce(PoisonedHandler):
@@ -413,14 +528,46 @@ class HandlerKillsItsProcess(PoisonedHandler):
 
 
 class HandlerHangs(PoisonedHandler):
-    """It does not come back: for a few seconds, or for longer than the server lets a transaction stand idle."""
+    """It never comes back, at any try; others go by meanwhile, on the same accounts and on others."""
 
     name = "handler hangs"
     does = "hangs"
 
-    def stay(self, met: object) -> None:
-        """Stands."""
-        self.last(self.random.choice([3.0, 8.0, 35.0]))
+    def stay(self, poison: Poison, accounts: list[str], transfer_id: str) -> None:
+        """Others go by while it hangs; it is mended no sooner."""
+        pairs = [accounts[:2], accounts[2:]]
+        self.bystander_seconds = self.pass_by(pairs, transfer_id, poison, seconds=MOST_HANGING_SECONDS)
+        self.last()
+
+
+class HandlersHang(PoisonedHandler):
+    """Several transfers are parked, and from then on each retry of one hangs; others go by all the same."""
+
+    name = "several handlers hang"
+    does = "fails"
+    several: ClassVar[int] = 4
+
+    def strike(self) -> None:
+        """Parks them, has their retries hang, and sees that others go by."""
+        accounts = self.accounts()
+        chosen = [self.random.choice(self.poisons) for _ in range(self.several)]
+        poisoned = [(*self.poison(poison, accounts), poison) for poison in chosen]
+        try:
+            for _, transfer_id, poison in poisoned:
+                self.wait_until_parked(transfer_id, poison)
+            before = {name: self.met(name) for name, _, _ in poisoned}
+            for name, _, poison in poisoned:
+                self.write(name, poison, does="hangs")
+            self.product.wait(
+                lambda: any(self.met(name) > before[name] for name in before), "a retry hangs", seconds=PARKED_SECONDS
+            )
+            _, transfer_id, poison = poisoned[0]
+            pairs = [accounts[:2], accounts[2:]]
+            self.bystander_seconds = self.pass_by(pairs, transfer_id, poison, seconds=MOST_HANGING_SECONDS)
+            self.last()
+        finally:
+            for name, _, _ in poisoned:
+                self.mend(name)
 
 
 class UnknownEvent(Fault):

@@ -12,7 +12,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
@@ -28,7 +29,7 @@ from config.processes import wait_until
 from tests.daybook_process import ROOT, Daybook, free_port, remove_folder
 from tests.faults.clients import Client, Load, Town
 from tests.faults.proxies import Proxies
-from tests.faults.tail import Tail
+from tests.faults.tail import ENDS, Tail
 from tests.faults.told import Model, Request, Told
 
 RETURN_SECONDS: Final = 90.0
@@ -77,6 +78,12 @@ SELECT (SELECT count(*) FROM eventstore_outbox) + (SELECT count(*) FROM eventsto
 """
 
 
+_SELECT_VERSION: Final = "SELECT coalesce(max(version), 0) FROM eventstore_event WHERE stream_id = %s::uuid"
+
+# Transfers that are shown as final.
+_COUNT_SHOWN: Final = "SELECT count(*) FROM readmodel.transfer WHERE transfer_id = ANY(%s::uuid[]) AND state = ANY(%s)"
+
+
 class Hung(AssertionError):
     """Something did not happen in time."""
 
@@ -102,6 +109,8 @@ class Product:
         self.tail: Tail
         self.town: Town
         self.api_key = ""
+        self._closed_account = ""
+        self.pausing = threading.Lock()  # whoever has subscriptions stand still, or times how they go on, has it
 
     def __enter__(self) -> Self:
         """Starts everything, and settles a town."""
@@ -201,7 +210,15 @@ class Product:
 
     def load(self, *, seed: int, clients: int = 6) -> Load:
         """Clients that ask while the block runs, and until they all know."""
-        return Load(url=self.url, api_key=self.api_key, model=self.model, town=self.town, seed=seed, clients=clients)
+        return Load(
+            url=self.url,
+            api_key=self.api_key,
+            model=self.model,
+            town=self.town,
+            seed=seed,
+            clients=clients,
+            witness=self,
+        )
 
     def manage(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Runs a management command as an operator would, beside what is running."""
@@ -233,6 +250,25 @@ class Product:
     def behind(self) -> int:
         """How much is still to do: events without a position, subscriptions that lag, keys that are parked."""
         return int(self.rows(_COUNT_BEHIND)[0][0])
+
+    def version_before(self, account_id: str) -> int:
+        """The account's version, as far as the reader of the log has come."""
+        return self.tail.version_of(account_id)
+
+    def version_after(self, account_id: str) -> int:
+        """The account's version in the store, once the store can be asked."""
+        found: list[int] = []
+
+        def ask() -> bool:
+            found.append(int(self.rows(_SELECT_VERSION, [account_id])[0][0]))
+            return True
+
+        self.wait(ask, f"the version of {account_id} is known", seconds=RETURN_SECONDS)
+        return found[-1]
+
+    def shown(self, transfer_ids: Collection[str]) -> int:
+        """How many of these transfers are shown as final."""
+        return int(self.rows(_COUNT_SHOWN, [list(transfer_ids), list(ENDS.values())])[0][0])
 
     def wait_until_settled(self, *, seconds: float) -> None:
         """Waits until every transfer that was accepted is final, handled and shown. Raises `Hung`."""
@@ -329,9 +365,24 @@ class Product:
         said = "\n".join(self.daybook.lines[-40:])
         return f"{len(self.tail.open)} transfers not final, outbox {outbox}, parked {parked}\n{state}\n{said}"
 
-    def probe(self, accounts: tuple[str, str], *, description: str = "") -> str:
-        """A small transfer of our own; answers with its id once it is accepted."""
-        body = {"from_account_id": accounts[0], "to_account_id": accounts[1], "amount": "0.01"}
+    def closed_account(self) -> str:
+        """An account in euro that is closed, and that nobody else asks anything of."""
+        if not self._closed_account:
+            with self.client() as client:
+                opened = client.ask(Told(request=self.town.opening(currency="EUR", minor=0)))
+                self.model.add(opened)
+                assert opened.is_acknowledged, opened
+                account_id = opened.body["account_id"]
+                path, body = f"accounts/{account_id}/close", {"reason": "Moved away"}
+                closed = client.ask(Told(request=Request(what="close", path=path, body=body, account_id=account_id)))
+                self.model.add(closed)
+                assert closed.is_acknowledged, closed
+            self._closed_account = account_id
+        return self._closed_account
+
+    def probe(self, accounts: tuple[str, str], *, amount: str = "0.01", description: str = "") -> str:
+        """A transfer of our own; answers with its id once it is accepted."""
+        body = {"from_account_id": accounts[0], "to_account_id": accounts[1], "amount": amount}
         if description:
             body["description"] = description
         with self.client() as client:

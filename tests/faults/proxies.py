@@ -28,9 +28,11 @@ class CommitFault:
     """What becomes of commits."""
 
     role: str  # whose: web, worker
-    how: str  # "unsent": cut before it arrives; "unanswered": cut once it is done; "late": the answer is held back
+    how: str  # "unsent": cut before it arrives; "unanswered": cut once it is done; "late": the answer is held back;
+    # "silent": it is done, and nothing is heard of that connection any more, which stays open
     share: float  # of that role's commits
     seconds: float = 0.0  # by how much the answer is late
+    most: int = 0  # of them; 0: as many as there are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,7 @@ class Proxy:
             for end in (writer, server_writer):
                 end.transport.abort()
             await asyncio.gather(*tasks, return_exceptions=True)
+            link.over()
 
     def close(self) -> None:
         """Takes no more connections."""
@@ -126,6 +129,9 @@ class Link:
             while data := await self.back.read():
                 await self.answered(data)
 
+    def over(self) -> None:
+        """The connection has ended."""
+
     async def sent(self, data: bytes) -> None:
         """Something for the server."""
         await self.out.write(data)
@@ -142,6 +148,8 @@ class PostgresProxy(Proxy):
     """Knows commits, and whose they are by the connection's application name."""
 
     fault: CommitFault | None = None
+    chosen = 0  # commits, since the fault began
+    silent = 0  # connections that nothing is heard of, and that are open on both ends
 
     def link(self, out: Pipe, back: Pipe) -> Link:
         """Watches for commits."""
@@ -150,7 +158,12 @@ class PostgresProxy(Proxy):
     def choose(self, role: str) -> CommitFault | None:
         """What to do to this commit."""
         fault = self.fault
-        return fault if fault and fault.role == role and self.random.random() < fault.share else None
+        if fault is None or fault.role != role or (fault.most and self.chosen >= fault.most):
+            return None
+        if self.random.random() >= fault.share:
+            return None
+        self.chosen += 1
+        return fault
 
 
 class PostgresLink(Link):
@@ -165,9 +178,17 @@ class PostgresLink(Link):
         self._role = ""
         self._began = False
         self._commit: CommitFault | None = None
+        self._silent = False
+
+    def over(self) -> None:
+        """One of both ends has given up."""
+        self.proxy.silent -= self._silent
+        self._silent = False
 
     async def sent(self, data: bytes) -> None:
         """Passes on whole messages; a commit that is chosen is cut off, or its answer watched for."""
+        if self._silent:
+            return
         self._asked += data
         passed = bytearray()
         while message := self._next_asked():
@@ -195,6 +216,8 @@ class PostgresLink(Link):
 
     async def answered(self, data: bytes) -> None:
         """Passes on whole messages, but for what a chosen commit is answered with."""
+        if self._silent:
+            return
         self._told += data
         passed = bytearray()
         while message := _take(self._told):
@@ -204,6 +227,10 @@ class PostgresLink(Link):
                 self.proxy.done[f"commits {fault.how}"] += 1
                 if fault.how == "unanswered":
                     raise ConnectionResetError
+                if fault.how == "silent":
+                    self._silent = True
+                    self.proxy.silent += 1
+                    return
                 await asyncio.sleep(fault.seconds)
             elif message[:1] == b"Z":
                 self._commit = None
@@ -340,6 +367,7 @@ class Proxies:
     @contextmanager
     def commits(self, fault: CommitFault) -> Iterator[None]:
         """That happens to commits for the time of the block."""
+        self.postgres.chosen = 0
         self.postgres.fault = fault
         try:
             yield

@@ -10,7 +10,8 @@ from typing import Any
 
 def as_markdown(report: dict[str, Any]) -> str:
     """Tables of requests, transfers and faults."""
-    return "\n\n".join([_head(report), _requests(report), _transfers(report), _faults(report), _traffic(report)])
+    parts = [_head, _requests, _transfers, _faults, _bystanders, _operated, _traffic]
+    return "\n\n".join(part(report) for part in parts)
 
 
 def _head(report: dict[str, Any]) -> str:
@@ -44,6 +45,20 @@ def _faults(report: dict[str, Any]) -> str:
         )
     heads = ["fault", "times", "first transfer after it, s (min / median / max)", "none left, s (min / median / max)"]
     return _table(heads, rows)
+
+
+def _bystanders(report: dict[str, Any]) -> str:
+    """How long others had to wait while a fault lasted, where that was tried."""
+    rows = [
+        [name, kind["times"], " / ".join(f"{kind['bystander_seconds'][key]:.1f}" for key in ("min", "median", "max"))]
+        for name, kind in report["faults"].items()
+        if "bystander_seconds" in kind
+    ]
+    return _table(["meanwhile", "times", "others had to wait, s (min / median / max)"], rows)
+
+
+def _operated(report: dict[str, Any]) -> str:
+    return _table(["an operator's", "count"], [[what, n] for what, n in sorted(report["operated"].items())])
 
 
 def _traffic(report: dict[str, Any]) -> str:

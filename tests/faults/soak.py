@@ -4,7 +4,8 @@
     make soak MINUTES=60 SEED=7     # the same faults in the same order
 
 It runs what a user runs: `manage.py up` with the embedded servers, in a folder of its own. Every kind of fault comes
-once in each round, in random order; a round ends with an audit of everything so far. It stops at the first thing that
+once in each round, in random order, and an operator goes about the usual business meanwhile; a round ends with an audit
+of everything so far. It stops at the first thing that
 is lost, doubled, stuck or different, keeps the folder, and says where. At the end it prints the counts as Markdown.
 """
 
@@ -31,6 +32,7 @@ from tests.daybook_process import short_folder
 from tests.faults.auditing import Audit, final_states
 from tests.faults.clients import Load
 from tests.faults.kinds import KINDS
+from tests.faults.operating import Operator
 from tests.faults.product import Hung, Product, remove
 from tests.faults.report import as_markdown
 
@@ -71,6 +73,7 @@ class Soak:
         self._ends = self._began + minutes * 60
         self._faults = plan(seed=seed, only=only)
         self._numbers = 0
+        self._operators: list[Operator] = []
 
     def run(self) -> None:
         """Rounds of faults, each with an audit, until the time is over. Raises AssertionError at the first loss."""
@@ -78,7 +81,10 @@ class Soak:
         rounds = 0
         while time.monotonic() < self._ends:
             rounds += 1
-            with self.product.load(seed=self.seed + rounds) as load:
+            seed = self.seed + rounds
+            operator = Operator(product=self.product, seed=seed)
+            self._operators.append(operator)
+            with self.product.load(seed=seed) as load, operator:
                 for _ in range(size):
                     self._fault(load, *next(self._faults))
                     if time.monotonic() > self._ends:
@@ -90,7 +96,8 @@ class Soak:
         self._wait_for_calm(load)
         self.now = f"fault {self._numbers}, {name} (its seed {seed})"
         began = time.monotonic()
-        KINDS[name](product=self.product, seed=seed).strike()
+        fault = KINDS[name](product=self.product, seed=seed)
+        fault.strike()
         ended = time.monotonic()
         self.now = f"recovery from {self.now}"
         first_seconds, all_seconds = self._recover(ended)
@@ -101,6 +108,7 @@ class Soak:
             "lasted_seconds": round(ended - began, 2),
             "first_transfer_seconds": round(first_seconds, 2),
             "backlog_zero_seconds": round(all_seconds, 2),
+            "bystander_seconds": None if fault.bystander_seconds is None else round(fault.bystander_seconds, 2),
         }
         self.recoveries.append(recovery)
         model = self.product.model
@@ -149,6 +157,7 @@ class Soak:
 
     def _check(self, load: Load) -> bool:
         load.check()
+        self._operators[-1].check()
         self.product.tail.check()
         self.most_memory_bytes = max(self.most_memory_bytes, psutil.Process().memory_info().rss)
         if self.most_memory_bytes > MOST_MEMORY_BYTES:
@@ -176,6 +185,7 @@ class Soak:
             "slowest_try_seconds": round(slowest[-1], 2) if slowest else None,
             "transfers": final_states(self.product),
             "faults": summary(self.recoveries),
+            "operated": dict(sum((operator.done for operator in self._operators), Counter[str]())),
             "done_to_traffic": dict(proxies.postgres.done + proxies.redis.done),
             "audits": self.audits,
             "events_by_type": dict(self.product.tail.recorded.most_common()),
@@ -185,13 +195,15 @@ class Soak:
 
 
 def summary(recoveries: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Recovery by kind of fault: how often, and least, median and most seconds."""
+    """Recovery by kind of fault: how often, and least, median and most seconds; and how long others had to wait."""
     found: dict[str, dict[str, Any]] = {}
     for name in sorted({recovery["fault"] for recovery in recoveries}):
         of_kind = [recovery for recovery in recoveries if recovery["fault"] == name]
         found[name] = {"times": len(of_kind)}
-        for measure in ("first_transfer_seconds", "backlog_zero_seconds"):
-            seconds = [recovery[measure] for recovery in of_kind]
+        for measure in ("first_transfer_seconds", "backlog_zero_seconds", "bystander_seconds"):
+            seconds = [recovery[measure] for recovery in of_kind if recovery[measure] is not None]
+            if not seconds:
+                continue
             found[name][measure] = {
                 "min": min(seconds),
                 "median": round(statistics.median(seconds), 2),

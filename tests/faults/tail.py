@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import threading
 import time
+from array import array
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Final
 
 import psycopg
 
 from config.processes import wait_until
+from tests.faults.told import Standing
 
 ENDS: Final = {
     "CreditRecorded": "COMPLETED",
@@ -29,6 +32,12 @@ _SIGNS: Final = {
     "AccountCredited": 1,
     "AccountDebitRefunded": 1,
     "AccountDebitFailedDueToInsufficientFunds": 0,
+}
+_STATUSES: Final = {
+    "AccountOpened": "open",
+    "AccountFrozen": "frozen",
+    "AccountUnfrozen": "open",
+    "AccountClosed": "closed",
 }
 POLL_SECONDS: Final = 0.05
 BATCH: Final = 5_000
@@ -57,6 +66,8 @@ class Tail:
         self.recorded: Counter[str] = Counter()  # events by type
         self.error: BaseException | None = None
         self._versions: dict[str, int] = {}
+        self._balances: dict[str, array[int]] = {}  # of each account after each of its versions
+        self._statuses: dict[str, list[str]] = {}
         self._url = database_url
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True, name="tail")
@@ -78,6 +89,16 @@ class Tail:
     def unfinished(self) -> set[str]:
         """The transfers that are not final."""
         return set(self.open.copy())
+
+    def version_of(self, stream_id: str) -> int:
+        """How far the stream's events have come here."""
+        return self._versions.get(stream_id, 0)
+
+    def standings(self, account_id: str, first: int, last: int) -> Iterator[Standing]:
+        """How the account stood after each of these versions, both included."""
+        balances, statuses = self._balances[account_id], self._statuses[account_id]
+        for version in range(max(first, 1), min(last, len(balances)) + 1):
+            yield Standing(balance=balances[version - 1], status=statuses[version - 1])
 
     def wait_until_final(self, ids: set[str], *, seconds: float) -> bool:
         """Waits until these transfers are final."""
@@ -115,6 +136,7 @@ class Tail:
             self.recorded[event_type] += 1
             if stream_type == "account":
                 self._fold_account(position, stream_id, event_type, data)
+                self._remember(stream_id, event_type)
             elif stream_type == "transfer":
                 self._fold_transfer(position, stream_id, event_type)
             self.position = position
@@ -132,6 +154,11 @@ class Tail:
         if data["balance"] < 0:
             raise Contradiction(f"at {position}, {event_type}: balance {data['balance']}")
         self.balances[account_id] = data["balance"]
+
+    def _remember(self, account_id: str, event_type: str) -> None:
+        statuses = self._statuses.setdefault(account_id, [])
+        statuses.append(_STATUSES.get(event_type) or statuses[-1])
+        self._balances.setdefault(account_id, array("q")).append(self.balances[account_id])
 
     def _fold_transfer(self, position: int, transfer_id: str, event_type: str) -> None:
         if event_type == "MoneyTransferCreated":

@@ -16,7 +16,17 @@ from tests.faults.product import Product
 RECOVERY_SECONDS = 120.0
 SECONDS = 1.0
 """How long a fault lasts that has no end of its own."""
-LONG = frozenset({"handler hangs", "handler kills its process", "two sequencers", "unknown event"})
+LONG = frozenset(
+    {
+        "handler hangs",
+        "handler kills its process",
+        "several handlers hang",
+        "two sequencers",
+        "unknown event",
+        "web: commit silent",
+        "worker: commit silent",
+    }
+)
 """They take longer than a test should; the soak has them, and each has tests of its own on a smaller scale."""
 
 

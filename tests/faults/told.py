@@ -2,7 +2,8 @@
 
 Invariant: what a client was told is never changed afterwards. A request is acknowledged (2xx), refused (any other
 answer that decides: nothing happened), or unknown: no answer, a cut connection, an error of the server. Unknown ones
-become known by repeating them under the same key. Imported by clients, the audit and the soak.
+become known by repeating them under the same key. A refusal is kept with what the account had seen before it was asked
+for and after, so that the audit can tell whether there was ground for it. Imported by clients, the audit and the soak.
 """
 
 from __future__ import annotations
@@ -10,12 +11,30 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import uuid4
 
 # What says nothing about whether the request was done: ask again.
-UNDECIDED: Final = frozenset({"idempotency_in_progress", "busy", "conflict", "rate_limited", "unavailable"})
+UNDECIDED: Final = frozenset({"idempotency_in_progress", "busy", "conflict", "unavailable"})
+
+# Why a request may be refused, by what it asks for. Clients make up nothing that is not valid, is not theirs to ask,
+# or names what does not exist; so any other refusal is wrong, whatever the state of the account.
+REFUSALS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "transfer": frozenset(),  # balance and standing are judged later, by the account
+        "deposit": frozenset({"account_frozen", "account_closed"}),
+        "withdrawal": frozenset({"insufficient_funds", "account_frozen", "account_closed"}),
+        "reversal": frozenset({"insufficient_funds", "account_frozen", "account_closed"}),  # each is asked for once
+        "freeze": frozenset({"account_frozen"}),
+        "unfreeze": frozenset({"invalid_state"}),
+        "close": frozenset({"account_not_empty"}),
+        "open": frozenset(),
+        "customer": frozenset(),
+    }
+)
 DECIMALS: Final = {"EUR": 2, "JPY": 0, "KWD": 3}
 
 
@@ -59,11 +78,23 @@ class Told:
     slowest_seconds: float = 0.0  # of a single try
     late: bool = False  # its client gave up, and asked again only at the end
     known_before_late: bool | None = None  # whether the late repeat found it done
+    version_before: int = 0  # of the account, which it had at least when it was asked
+    version_after: int | None = None  # of the account, which it had at most when it was refused; None: not known yet
 
     @property
     def is_acknowledged(self) -> bool:
         """Whether the client knows that it was done."""
         return 200 <= self.status < 300
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the client knows that it was not."""
+        return bool(self.status) and not self.is_acknowledged
+
+    @property
+    def code(self) -> str:
+        """Why it was refused."""
+        return str(self.body.get("code", ""))
 
     @property
     def outcome(self) -> str:
@@ -74,6 +105,28 @@ class Told:
         if self.late:
             return f"{word} when asked again at the end"
         return f"{word} when asked again" if self.undecided else word
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """How an account stands after one of its events."""
+
+    balance: int
+    status: str  # open, frozen, closed
+
+    def forbids(self, request: Request, code: str) -> bool:
+        """Whether this is ground to refuse the request with that code."""
+        match code:
+            case "account_frozen" | "account_closed":
+                return self.status == code.removeprefix("account_")
+            case "insufficient_funds":
+                return self.status == "open" and self.balance + request.minor < 0
+            case "account_not_empty":
+                return self.status == "open" and self.balance > 0
+            case "invalid_state":  # of what may be refused like this: unfreezing
+                return self.status == "open"
+            case _:
+                return False
 
 
 class Model:
@@ -107,6 +160,10 @@ class Model:
     def acknowledged(self, *whats: str) -> list[Told]:
         """Those that were done, of these kinds."""
         return [told for told in self.all() if told.is_acknowledged and told.request.what in whats]
+
+    def refused(self) -> list[Told]:
+        """Those that were not, for a reason that was told."""
+        return [told for told in self.all() if told.is_refused]
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Requests by what they asked for, and by outcome."""

@@ -27,10 +27,10 @@ pytestmark = pytest.mark.usefixtures("shop_database")
 
 LOCKS = {
     checkpoints._LOCK: "checkpoint",
-    replay._LOCK_LIVE: "checkpoint",
+    replay._LOCK_LIVE: "live checkpoints",
     parking._LOCK_KEYS: "parked keys",
     parking._LOCK_KEY: "parked keys",
-    replay._LOCK_LIVE_PARKED: "parked keys",
+    replay._LOCK_LIVE_PARKED: "live parked keys",
     appending._LOCK_STREAMS: "streams",
 }
 
@@ -62,8 +62,9 @@ def test_live_handling_locks_its_checkpoint_then_parked_keys_then_streams() -> N
     checkpoint_id = _ordered(shop)
     assert picking is not None
     with _watched() as locked:
-        assert advance(checkpoint_id, picking, store=shop.store) is Progress.MOVED
+        progress = advance(checkpoint_id, picking, store=shop.store)
     assert locked == ["checkpoint", "parked keys", "streams"]
+    assert progress is Progress.MOVED
 
 
 def test_a_retry_locks_its_key_before_streams() -> None:
@@ -83,8 +84,8 @@ def test_a_retry_locks_its_key_before_streams() -> None:
     """)
     with _watched() as locked:
         outcome = retry(value("SELECT id FROM eventstore_parked_key"), picking, store=shop.store)
-    assert outcome is Retry.FREED
     assert locked == ["parked keys", "streams"]
+    assert outcome is Retry.FREED
 
 
 def test_a_swap_locks_the_live_checkpoints_before_what_is_parked() -> None:
@@ -94,7 +95,9 @@ def test_a_swap_locks_the_live_checkpoints_before_what_is_parked() -> None:
     (carts,) = SUBSCRIPTIONS.projections()
     with _watched() as locked:
         replay.rebuild(carts, store=shop.store)
-    assert locked == ["checkpoint", "parked keys"]
+    swap = locked.index("live checkpoints")
+    assert locked[swap:] == ["live checkpoints", "live parked keys"]
+    assert "live parked keys" not in locked[:swap]
 
 
 def test_parked_keys_are_locked_sorted(shop_database: Database, app: psycopg.Connection) -> None:
