@@ -8,6 +8,8 @@ Imported by the faults and by the product under test.
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,12 +17,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Final, Self
+from socket import SOL_SOCKET
+from typing import Any, Final, Self
+
+import psutil
 
 CHUNK_BYTES: Final = 65_536
 STOP_SECONDS: Final = 10.0
 _CANCEL_REQUEST: Final = 80_877_102
 _QUEUE: Final = b"eventstore"
+# Of Linux: https://docs.kernel.org/networking/filter.html. One instruction: of what has come, keep no byte.
+_SO_ATTACH_FILTER: Final = 26
+_DROP_EVERYTHING: Final = struct.pack("HBBI", 0x06, 0, 0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +37,7 @@ class CommitFault:
 
     role: str  # whose: web, worker
     how: str  # "unsent": cut before it arrives; "unanswered": cut once it is done; "late": the answer is held back;
-    # "silent": it is done, and nothing is heard of that connection any more, which stays open
+    # "silent": it is done, and nothing comes through on that connection any more, which nobody ends
     share: float  # of that role's commits
     seconds: float = 0.0  # by how much the answer is late
     most: int = 0  # of them; 0: as many as there are
@@ -75,7 +83,6 @@ class Proxy:
             for end in (writer, server_writer):
                 end.transport.abort()
             await asyncio.gather(*tasks, return_exceptions=True)
-            link.over()
 
     def close(self) -> None:
         """Takes no more connections."""
@@ -103,8 +110,22 @@ class Pipe:
         await self._writer.drain()
 
     def cut(self) -> None:
-        """Ends the connection as a broken cable would."""
+        """Ends the connection as a server that is started anew would."""
         self._writer.transport.abort()
+
+    def deafen(self) -> int:
+        """Has the system drop whatever still comes from the other end, as on a broken cable; answers with its port.
+
+        Not even its probes are answered: to the other end it is a peer that has vanished.
+        """
+        drop_everything(self._writer.get_extra_info("socket"))
+        return int(self._writer.get_extra_info("peername")[1])
+
+
+def drop_everything(socket: Any) -> None:
+    """Has the system drop whatever comes for the socket, before it is acknowledged."""
+    program = ctypes.create_string_buffer(_DROP_EVERYTHING)
+    socket.setsockopt(SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(program)))
 
 
 class Link:
@@ -129,9 +150,6 @@ class Link:
             while data := await self.back.read():
                 await self.answered(data)
 
-    def over(self) -> None:
-        """The connection has ended."""
-
     async def sent(self, data: bytes) -> None:
         """Something for the server."""
         await self.out.write(data)
@@ -149,7 +167,22 @@ class PostgresProxy(Proxy):
 
     fault: CommitFault | None = None
     chosen = 0  # commits, since the fault began
-    silent = 0  # connections that nothing is heard of, and that are open on both ends
+
+    def __init__(self, *, upstream: Callable[[], Path], loop: asyncio.AbstractEventLoop, seed: int) -> None:
+        super().__init__(upstream=upstream, loop=loop, seed=seed)
+        self.silent: dict[int, Pipe] = {}  # connections on which nothing comes through, by the client's port
+
+    def waiting(self) -> int:
+        """How many clients still wait for something on a connection on which nothing comes through."""
+        found = psutil.net_connections("tcp")
+        still = [one for one in found if one.status == psutil.CONN_ESTABLISHED and one.raddr]
+        ports = {one.laddr.port for one in still if one.raddr.port == self.port}
+        return len(ports & self.silent.keys())
+
+    def forget_silent(self) -> None:
+        """Ends our side of them."""
+        for port in list(self.silent):
+            self._loop.call_soon_threadsafe(self.silent.pop(port).cut)
 
     def link(self, out: Pipe, back: Pipe) -> Link:
         """Watches for commits."""
@@ -178,11 +211,6 @@ class PostgresLink(Link):
         self._role = ""
         self._began = False
         self._commit: CommitFault | None = None
-        self._silent = False
-
-    def over(self) -> None:
-        """One of both ends has given up."""
-        self.proxy.silent -= self._silent
         self._silent = False
 
     async def sent(self, data: bytes) -> None:
@@ -229,7 +257,7 @@ class PostgresLink(Link):
                     raise ConnectionResetError
                 if fault.how == "silent":
                     self._silent = True
-                    self.proxy.silent += 1
+                    self.proxy.silent[self.back.deafen()] = self.back
                     return
                 await asyncio.sleep(fault.seconds)
             elif message[:1] == b"Z":

@@ -26,7 +26,8 @@ REFUSALS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         "transfer": frozenset(),  # balance and standing are judged later, by the account
         "deposit": frozenset({"account_frozen", "account_closed"}),
-        "withdrawal": frozenset({"insufficient_funds", "account_frozen", "account_closed"}),
+        # From a closed account a supervisor pays out what is left, whole: anything else is `invalid_state`.
+        "withdrawal": frozenset({"insufficient_funds", "account_frozen", "account_closed", "invalid_state"}),
         "reversal": frozenset({"insufficient_funds", "account_frozen", "account_closed"}),  # each is asked for once
         "freeze": frozenset({"account_frozen"}),
         "unfreeze": frozenset({"invalid_state"}),
@@ -123,8 +124,10 @@ class Standing:
                 return self.status == "open" and self.balance + request.minor < 0
             case "account_not_empty":
                 return self.status == "open" and self.balance > 0
-            case "invalid_state":  # of what may be refused like this: unfreezing
+            case "invalid_state" if request.what == "unfreeze":
                 return self.status == "open"
+            case "invalid_state" if request.what == "withdrawal":
+                return self.status == "closed" and self.balance + request.minor != 0
             case _:
                 return False
 

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from tests.faults.kinds import KINDS
-from tests.faults.proxies import RedisProxy, WakeupFault, encode, is_commit, take_commands
+from tests.faults.proxies import (
+    CommitFault,
+    PostgresProxy,
+    RedisProxy,
+    WakeupFault,
+    drop_everything,
+    encode,
+    is_commit,
+    take_commands,
+)
 from tests.faults.soak import plan
 
 
@@ -62,6 +73,31 @@ def test_it_loses_doubles_and_reorders_wake_ups_and_nothing_else(how: str, inste
     assert proxy.treat(wakeup) == instead
     assert proxy.treat(other) == other
     assert proxy.done == {f"wake-ups {how}": 1}
+
+
+def test_it_chooses_commits_of_one_role_and_no_more_than_it_is_told() -> None:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    proxy = PostgresProxy(upstream=lambda: Path("nowhere"), loop=loop, seed=1)
+    assert proxy.choose("web") is None
+    proxy.fault = CommitFault(role="web", how="silent", share=1.0, most=2)
+    assert proxy.choose("worker") is None
+    assert [proxy.choose("web") is not None for _ in range(4)] == [True, True, False, False]
+
+
+def test_a_peer_that_was_made_silent_is_found_out_by_probes() -> None:
+    """As the product finds out, only sooner: nothing that is sent to it is acknowledged any more."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT):
+            client.setsockopt(socket.IPPROTO_TCP, option, 1)
+        client.settimeout(30.0)
+        peer, _ = server.accept()
+        with peer:
+            drop_everything(peer)
+            with pytest.raises(OSError, match="timed out") as raised:
+                client.recv(1)
+            assert raised.value.errno == errno.ETIMEDOUT
 
 
 def test_the_same_seed_plans_the_same_faults_and_each_round_has_every_kind() -> None:
