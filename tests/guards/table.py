@@ -450,7 +450,7 @@ GUARDS: Final = (
         "eventstore/subscriptions/reading.py",
         "    return Window(rows, found[-1][0] if len(found) == limit else end, len(found))\n",
         "    return Window(rows, end, len(found))\n",
-        (f"{STORE}subscriptions.py::test_a_batch_size_of_one_gives_the_events_that_five_hundred_give",),
+        (f"{STORE}subscriptions.py::TestExactlyOnce::test_a_batch_and_its_checkpoint_are_one_transaction",),
     ),
     Guard(
         "reading stops at the head of the log",
