@@ -19,7 +19,7 @@ import psutil
 
 from config.processes import wait_until
 from tests.faults.inside.apps import SAGA
-from tests.faults.product import Product, children
+from tests.faults.product import WORKER_PROCESSES, Product, children
 from tests.faults.proxies import CommitFault, WakeupFault
 from tests.faults.tail import POLL_SECONDS
 
@@ -567,7 +567,9 @@ class HandlersHang(PoisonedHandler):
             for name, _, poison in poisoned:
                 self.write(name, poison, does="hangs")
             self.product.wait(
-                lambda: any(self.met(name) > before[name] for name in before), "a retry hangs", seconds=PARKED_SECONDS
+                lambda: sum(self.met(name) > before[name] for name in before) >= WORKER_PROCESSES,
+                "as many retries hang as there are processes that do the work",
+                seconds=2 * PARKED_SECONDS,
             )
             _, transfer_id, poison = poisoned[0]
             pairs = [accounts[:2], accounts[2:]]

@@ -64,10 +64,12 @@ class Operator:
 
     def _work(self) -> None:
         works: list[Callable[[], None]] = [self._replay, self._pause, self._split, self._retry, self._verify]
+        todo: list[Callable[[], None]] = []
         try:
             while not self._over.wait(self._random.uniform(*self._between)):
+                todo = todo or self._random.sample(works, len(works))  # each once, then each once again
                 try:
-                    self._random.choice(works)()
+                    todo.pop()()
                 except psycopg.OperationalError:  # it is not there just now, which is a fault of ours
                     self.done["looks in vain"] += 1
         except BaseException as error:  # noqa: BLE001 - the thread that waits must hear of it

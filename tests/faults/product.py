@@ -35,6 +35,7 @@ from tests.faults.told import Model, Request, Told
 RETURN_SECONDS: Final = 90.0
 """How long a part that was killed may take to come back, on a busy machine."""
 START_SECONDS: Final = 120.0
+WORKER_PROCESSES: Final = 2
 INSIDE: Final = ROOT / "tests" / "faults" / "inside"
 
 # A clock that can be told to go ahead. Processes under faults name it before the server's own in their search path
@@ -153,7 +154,7 @@ class Product:
         self.log += self.daybook.lines[-500:]
 
     def _environment(self) -> dict[str, str]:
-        plain = {"WORKER_PROCESSES": "2", "LOG_LEVEL": "WARNING", **self._more}
+        plain = {"WORKER_PROCESSES": str(WORKER_PROCESSES), "LOG_LEVEL": "WARNING", **self._more}
         if not self._disturbed:
             return plain
         return {
