@@ -715,9 +715,9 @@ GUARDS: Final = (
     ),
     Guard(
         "sagas are never replayed",
-        "eventstore/subscriptions/registry.py",
-        "        return [found for found in self.all() if isinstance(found, Projection)]\n",
-        "        return self.all()  # type: ignore[return-value]\n",
+        "eventstore/replay.py",
+        "    known = {projection.id: projection for projection in store.subscriptions.projections()}\n",
+        "    known = {projection.id: projection for projection in store.subscriptions.all()}\n",
         ("tests/integration/test_replay.py::test_only_projections_are_replayed",),
     ),
     Guard(
