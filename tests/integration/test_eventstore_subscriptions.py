@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import socket
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -559,6 +561,13 @@ def _lose_connection() -> None:
     rows("SELECT pg_terminate_backend(pg_backend_pid())")
 
 
+def _cut_connection() -> None:
+    """As a network does: nobody gets to say why."""
+    with socket.socket(fileno=os.dup(connection.connection.fileno())) as ours:
+        ours.shutdown(socket.SHUT_RDWR)
+    rows("SELECT 1")
+
+
 PASSING = {
     "deadlock": _raise_in_database("40P01"),
     "serialization failure": _raise_in_database("40001"),
@@ -570,6 +579,7 @@ PASSING = {
     "input/output error": _raise_in_database("58030"),
     "lock timeout": _time_out,
     "lost connection": _lose_connection,
+    "connection cut": _cut_connection,
 }
 
 

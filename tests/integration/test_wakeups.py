@@ -36,6 +36,8 @@ from tests.redis_server import RedisServer
 from tests.workers import Worker
 
 PATIENCE_SECONDS: Final = 30.0
+MOMENT_SECONDS: Final = 4.0
+"""More than a try takes on a busy machine, and less than the client's own patience of five seconds."""
 QUICK_SECONDS: Final = 0.25
 """Half of what a single try at a broker that hangs takes: whoever commits has not waited for one."""
 
@@ -311,6 +313,16 @@ def test_a_try_at_a_broker_that_hangs_has_an_end(broker: RedisServer) -> None:
     broker.thaw()
     sending.join(PATIENCE_SECONDS)
     assert came_back
+
+
+def test_a_cache_that_hangs_is_given_up_after_a_moment(broker: RedisServer) -> None:
+    broker.freeze()
+    began = time.monotonic()
+    with pytest.raises(redis.TimeoutError):
+        cache.get("anything")
+    took = time.monotonic() - began
+    broker.thaw()
+    assert took < MOMENT_SECONDS
 
 
 def test_a_fork_sends_its_own_wake_ups(broker: RedisServer) -> None:
