@@ -38,6 +38,11 @@ soak: install-dev ## Break it for MINUTES=10 under load, auditing all the time (
 guards: install-dev ## Take each guard of the event store out, and see that a test misses it
 	@exec $(RUN) -m tests.guards
 
+# Which PARTS, such as "parking replay"; all without any, which takes hours.
+.PHONY: mutants
+mutants: install-dev ## Change the store's core in one place at a time, and see that a test fails (PARTS="parking")
+	@exec $(RUN) -m tests.mutants $(PARTS)
+
 .PHONY: lint
 lint: install-dev ## Check formatting, lint, types and import rules
 	$(RUN) -m ruff format --check .

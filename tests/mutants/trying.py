@@ -1,0 +1,197 @@
+"""Tries mutants within one pytest session: collected once, run once as the code is, then in a fork for each mutant.
+
+In the fork the mutant is put in place (`applying`) and the tests run that reach it (`reaching`), until one fails or
+takes far longer than it did. The databases are those of the session, which each test empties or leaves behind; after a
+fork that had to be killed they are made again from copies.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final, NamedTuple, cast
+
+import pytest
+from django.db import connections
+
+from tests.conftest import _servers
+from tests.mutants.applying import NotApplicable, apply
+from tests.mutants.edits import Mutant
+from tests.mutants.keeping import Kept
+from tests.mutants.making import mutants_of
+from tests.mutants.parts import Part
+from tests.mutants.reaching import called_functions, functions_of
+
+ROOT: Final = Path(__file__).parents[2]
+LEAST_SECONDS: Final = 15
+"""How long any test may take with a mutant, however quick it was without."""
+TIMES_LONGER: Final = 8
+"""How much longer than without it a test may take with a mutant."""
+
+
+class Outcome(Enum):
+    """What became of a mutant."""
+
+    KILLED = "a test failed"
+    HUNG = "a test did not come to an end"
+    SURVIVED = "no test failed"
+    UNREACHED = "no test calls it"
+    NOT_APPLICABLE = "it cannot be put in place"
+
+
+_EXIT_CODES: Final = {0: Outcome.SURVIVED, 1: Outcome.KILLED, 2: Outcome.NOT_APPLICABLE}
+
+
+class Tried(NamedTuple):
+    """A mutant and what became of it."""
+
+    mutant: Mutant
+    outcome: Outcome
+    test: str  # that failed, or hung; "" when none did
+
+
+class Trial:
+    """A pytest plugin that runs mutants in the place of the session's one run; `tried` is by part."""
+
+    def __init__(self, parts: Sequence[Part], *, words: Sequence[str] = (), most_tests: int | None = None) -> None:
+        self.tried: dict[str, list[Tried]] = {}
+        self._parts = parts
+        self._words = words
+        self._most_tests = most_tests
+        self._called: dict[str, set[tuple[str, str]]] = {}  # by test
+        self._seconds: dict[str, float] = {}
+        self._failed: list[str] = []
+        self._killers: list[str] = []  # the last one first
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Notes who failed."""
+        if report.failed:
+            self._failed.append(report.nodeid)
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Runs everything as it is; then the mutants."""
+        if session.testsfailed or session.config.option.collectonly:
+            return False
+        self._run_unchanged(session)
+        if self._failed:
+            say(f"\nfails without any mutant: {', '.join(self._failed)}")
+            return True
+        self._keep = Kept(session.config.stash[_servers])
+        gc.collect()
+        gc.freeze()  # what forks share stays shared
+        for part in self._parts:
+            self.tried[part.name] = [self._try(session, part, one) for one in self._mutants(part)]
+        self._keep.forget()
+        return True
+
+    def _mutants(self, part: Part) -> list[Mutant]:
+        made = mutants_of(part.file, (ROOT / part.file).read_text())
+        places = [word for word in self._words if ":" in word]
+        return [one for one in made if not places or any(one.place.endswith(place) for place in places)]
+
+    def _run_unchanged(self, session: pytest.Session) -> None:
+        files = {str(ROOT / part.file) for part in self._parts}
+        for item in session.items:
+            began = time.monotonic()
+            with called_functions(files) as called:
+                _run(session, item)
+            self._called[item.nodeid] = called
+            self._seconds[item.nodeid] = time.monotonic() - began
+
+    def _try(self, session: pytest.Session, part: Part, mutant: Mutant) -> Tried:
+        began = time.monotonic()
+        items = self._items(session, part, mutant)
+        outcome, test = self._fork(session, part, mutant, items) if items else (Outcome.UNREACHED, "")
+        if outcome in (Outcome.KILLED, Outcome.HUNG):
+            self._killers = [test, *(one for one in self._killers if one != test)]
+            self._keep.drop_others()
+        if outcome is Outcome.HUNG:
+            self._keep.restore()
+        _tell(Tried(mutant, outcome, test), seconds=time.monotonic() - began, tests=len(items))
+        return Tried(mutant, outcome, test)
+
+    def _items(self, session: pytest.Session, part: Part, mutant: Mutant) -> list[pytest.Item]:
+        """The part's tests that reach the mutant: who killed others first, then who calls most of the module."""
+        functions = functions_of(mutant, (ROOT / part.file).read_text())
+        name = str(ROOT / part.file)
+        called = {
+            item: {function for file, function in self._called[item.nodeid] if file == name}
+            for item in session.items
+            if item.nodeid.split("::")[0] in part.tests
+        }
+        reaching = [item for item, found in called.items() if functions is None or functions & found]
+        rank = {test: place for place, test in enumerate(self._killers)}
+        return sorted(reaching, key=lambda item: (rank.get(item.nodeid, len(rank)), -len(called[item])))[
+            : self._most_tests
+        ]
+
+    def _fork(
+        self, session: pytest.Session, part: Part, mutant: Mutant, items: list[pytest.Item]
+    ) -> tuple[Outcome, str]:
+        connections.close_all()  # two processes must not talk over one connection
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            self._be_the_mutant(session, part, mutant, items, writing)
+        os.close(writing)
+        _, status = os.waitpid(child, 0)
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)  # whom its tests have started
+        with os.fdopen(reading) as told:
+            lines = told.read().splitlines()
+        outcome = _EXIT_CODES.get(os.waitstatus_to_exitcode(status), Outcome.HUNG)
+        return outcome, lines[-1] if lines and outcome is not Outcome.SURVIVED else ""
+
+    def _be_the_mutant(
+        self, session: pytest.Session, part: Part, mutant: Mutant, items: list[pytest.Item], writing: int
+    ) -> None:
+        """Runs the tests in this process and ends it, with one of `_EXIT_CODES`."""
+        os.setsid()
+        session.config.pluginmanager.unregister(name="terminalreporter")
+        code = 1
+        try:
+            apply(mutant.text, importlib.import_module(part.file.removesuffix(".py").replace("/", ".")))
+            code = self._run_until_one_fails(session, items, writing)
+        except NotApplicable:
+            code = 2
+        except BaseException as error:  # noqa: BLE001 - whatever it was, this process must not go on with the session
+            os.write(writing, f"{error!r:.200}\n".encode())
+        finally:
+            os._exit(code)
+
+    def _run_until_one_fails(self, session: pytest.Session, items: list[pytest.Item], writing: int) -> int:
+        for item in items:
+            os.write(writing, f"{item.nodeid}\n".encode())
+            seconds = max(LEAST_SECONDS, TIMES_LONGER * self._seconds[item.nodeid])
+            signal.setitimer(signal.ITIMER_REAL, seconds)  # which ends the process
+            _run(session, item)
+            if self._failed:
+                return 1
+        return 0
+
+
+def _run(session: pytest.Session, item: pytest.Item) -> None:
+    """One test; what belongs to the session stays for the next."""
+    item.config.hook.pytest_runtest_protocol(item=item, nextitem=cast("Any", session))
+
+
+def _tell(tried: Tried, *, seconds: float, tests: int) -> None:
+    mutant, outcome, test = tried
+    say(f"{outcome.name:14} {mutant.place:44} {seconds:5.1f} s of {tests:3} tests  {test.rpartition('::')[2]}")
+    if outcome is not Outcome.KILLED:
+        say(f"    - {mutant.before}\n    + {mutant.after}")
+
+
+def say(line: str) -> None:
+    """Prints at once."""
+    sys.__stdout__.write(f"{line}\n")  # type: ignore[union-attr]
+    sys.__stdout__.flush()  # type: ignore[union-attr]
