@@ -19,6 +19,7 @@ from eventstore.subscriptions.registry import Execute, Follows, SubscriptionRegi
 from tests.integration.shops import (
     POISON,
     Shop,
+    counted,
     in_process,
     make_due,
     note,
@@ -164,6 +165,68 @@ def test_a_key_that_cannot_be_told_is_the_stream() -> None:
     assert [key for _, key, _ in parked()] == [cart_id]
 
 
+def test_a_key_that_one_subscription_has_parked_is_nothing_to_another() -> None:
+    sickness = Sickness(POISON)
+    registry = watching(sickness.handle)
+
+    @registry.subscriber(id="healthy")
+    class Healthy:
+        @handles(facts.ItemAdded)
+        def added(self, recorded: Added) -> None:
+            note(recorded, f"healthy {recorded.data.sku}")
+
+    shop = Shop(registry)
+    cart_id = shop.open()
+    shop.add(cart_id, POISON)
+    assert shop.drain()
+    shop.add(cart_id, "a")
+    assert shop.drain()
+    assert notes() == [f"healthy {POISON}", "healthy a"]
+    assert [subscription for subscription, _, _ in parked()] == ["watcher", "watcher"]
+
+
+def test_what_two_subscriptions_have_parked_each_retries_for_itself() -> None:
+    sickness = Sickness(POISON)
+    registry = watching(sickness.handle)
+
+    @registry.subscriber(id="ill")
+    class Ill:
+        @handles(facts.ItemAdded)
+        def added(self, recorded: Added) -> None:
+            raise ArithmeticError
+
+    shop = Shop(registry)
+    cart_id = shop.open()
+    shop.add(cart_id, POISON)
+    parkings = counted("eventstore_parkings_total", subscription="ill")
+    assert shop.drain()
+    assert counted("eventstore_parkings_total", subscription="ill") == parkings + 1
+    sickness.skus.clear()
+    key_ids = dict(rows("SELECT subscription, id FROM eventstore_parked_key"))
+    watcher = registry.get("watcher")
+    assert watcher is not None
+    assert retry(key_ids["watcher"], watcher, store=shop.store) is Retry.FREED
+    assert parked() == [("ill", cart_id, 2)]
+
+
+def test_what_fails_under_a_key_that_only_waited_is_parked_in_earnest() -> None:
+    shop = Shop(watching(note))
+    cart_id = shop.open()
+    assert shop.drain()
+    rows(
+        """
+        INSERT INTO eventstore_parked_key (subscription, key, attempts, next_attempt_at, parked_at, error)
+        VALUES ('watcher', %s, 0, clock_timestamp() + interval '1 hour', clock_timestamp(), 'waits')
+        """,
+        [cart_id],
+    )
+    rows(INSERT_BROKEN, [cart_id])
+    assert shop.drain()
+    ((attempts, error),) = rows("SELECT attempts, error FROM eventstore_parked_key")
+    assert attempts == 1
+    assert error.startswith("ValidationError: ")
+
+
 # --- Retrying -----------------------------------------------------------------------------------------------
 
 
@@ -202,6 +265,66 @@ def test_a_clock_that_is_set_back_puts_off_no_retry(attempts: int) -> None:
     assert shop.drain()
     assert len(sickness.tries) == tried + 1
     assert parked() == []
+
+
+def test_a_retry_that_is_further_away_than_any_waits_for_its_time_unless_the_clock_was_set_back() -> None:
+    sickness = Sickness(POISON)
+    shop = Shop(watching(sickness.handle))
+    shop.add(shop.open(), POISON)
+    assert shop.drain()
+    tried = len(sickness.tries)
+    rows("UPDATE eventstore_parked_key SET next_attempt_at = clock_timestamp() + interval '10 minutes'")
+    assert shop.drain()
+    assert len(sickness.tries) == tried
+
+
+def test_what_is_overdue_for_longest_is_due_first() -> None:
+    sickness = Sickness(POISON)
+    shop = Shop(watching(sickness.handle))
+    carts = [shop.open() for _ in range(3)]
+    for cart in carts:
+        shop.add(cart, POISON)
+    assert shop.drain()
+    for minutes, cart in zip((1, 3, 2), carts, strict=True):
+        overdue = "UPDATE eventstore_parked_key SET next_attempt_at = now() - make_interval(mins => %s) WHERE key = %s"
+        rows(overdue, [minutes, cart])
+    key_ids = dict(rows("SELECT key, id FROM eventstore_parked_key"))
+    due = parking.due_keys(shop.store.subscriptions.all(), limit=2, using="default")
+    assert [key.id for key in due] == [key_ids[carts[1]], key_ids[carts[2]]]
+
+
+def test_what_is_done_to_one_key_is_done_to_no_other() -> None:
+    sickness = Sickness("alice", "bob")
+    shop = Shop(watching(sickness.handle))
+    alices, bobs = shop.open(), shop.open()
+    shop.add(alices, "alice", "a")
+    shop.add(bobs, "bob", "b")
+    assert shop.drain()
+    (watcher,) = shop.store.subscriptions.all()
+    key_ids = dict(rows("SELECT key, id FROM eventstore_parked_key"))
+    other = "SELECT attempts, next_attempt_at, error FROM eventstore_parked_key WHERE key = %s"
+    before = rows(other, [bobs])
+    failed = counted("eventstore_retries_total", subscription="watcher", outcome="still parked")
+    assert retry(key_ids[alices], watcher, store=shop.store) is Retry.STILL_PARKED
+    assert counted("eventstore_retries_total", subscription="watcher", outcome="still parked") == failed + 1
+    sickness.skus = {"bob"}
+    assert retry(key_ids[alices], watcher, store=shop.store) is Retry.FREED
+    assert notes() == ["alice", "a"]
+    assert [key for _, key, _ in parked()] == [bobs, bobs]
+    assert rows(other, [bobs]) == before
+
+
+def test_a_key_that_is_being_retried_delays_no_other(app: psycopg.Connection) -> None:
+    sickness = Sickness(POISON)
+    shop = Shop(watching(sickness.handle))
+    shop.add(shop.open(), POISON)
+    assert shop.drain()
+    shop.add(shop.open(), "b")
+    rows("SET lock_timeout = '2s'")
+    with app.transaction():
+        app.execute("SELECT 1 FROM eventstore_parked_key FOR UPDATE")
+        assert shop.drain()
+        assert notes() == ["b"]
 
 
 def test_a_retry_goes_as_far_as_it_can_and_keeps_the_order() -> None:
@@ -378,6 +501,26 @@ def test_nothing_of_a_paused_subscription_is_retried() -> None:
     assert len(parked()) == 1
 
 
+def test_a_pause_stops_the_retries_of_nobody_else() -> None:
+    sickness = Sickness(POISON)
+    registry = watching(sickness.handle)
+
+    @registry.subscriber(id="idle")
+    class Idle:
+        @handles(facts.ItemRemoved)
+        def removed(self, recorded: RecordedEvent[facts.ItemRemoved]) -> None:
+            note(recorded)
+
+    shop = Shop(registry)
+    shop.add(shop.open(), POISON)
+    assert shop.drain()
+    rows("UPDATE eventstore_checkpoint SET status = 'paused' WHERE subscription = 'idle'")
+    sickness.skus.clear()
+    make_due()
+    assert shop.drain()
+    assert notes() == [POISON]
+
+
 def test_nothing_is_retried_in_the_tables_of_another_version() -> None:
     shop = Shop(SUBSCRIPTIONS)
     cart_id = shop.open()
@@ -418,6 +561,19 @@ def test_a_discarded_event_ends_its_story_by_a_command_and_is_recorded() -> None
     assert value(ending) == value(cause)
 
 
+def test_a_discard_is_recorded_of_its_own_key() -> None:
+    shop = Shop(SUBSCRIPTIONS)
+    warehouse = shop.open()
+    carts = [shop.order(warehouse) for _ in range(2)]
+    assert shop.drain()
+    picking = SUBSCRIPTIONS.get("shop.picking")
+    assert picking is not None
+    key_ids = dict(rows("SELECT key, id FROM eventstore_parked_key"))
+    discard(key_ids[carts[1]], picking, actor="staff:olga", reason="no such warehouse", store=shop.store)
+    assert value("SELECT detail ->> 'key' FROM eventstore_operation") == str(carts[1])
+    assert [shop.status(cart) for cart in carts] == ["ordered", "given up"]
+
+
 def test_what_has_no_sound_ending_is_not_discarded() -> None:
     sickness = Sickness(POISON)
     shop = Shop(watching(sickness.handle))
@@ -445,3 +601,4 @@ def test_what_is_being_retried_is_not_discarded(app: psycopg.Connection) -> None
 
 def test_an_error_is_told_in_a_bounded_line() -> None:
     assert len(parking.describe(ValueError("x" * 10_000))) == 2_000
+    assert parking.describe(ValueError("what it is\nand a row of somebody's")) == "ValueError: what it is"

@@ -17,6 +17,7 @@ from django.db import connection, transaction
 from pytest_django import Settings
 
 from eventstore import dispatch
+from eventstore.appending import StreamConflict
 from eventstore.buckets import bucket_of
 from eventstore.events import RecordedEvent
 from eventstore.ids import new_id
@@ -31,6 +32,7 @@ from eventstore.subscriptions.runner import Progress, advance
 from tests.integration.shops import (
     POISON,
     Shop,
+    counted,
     in_process,
     make_due,
     make_tables,
@@ -87,6 +89,22 @@ class TestExactlyOnce:
         assert shop.drain()
         assert shop.drain()
         assert notes() == ["a", "b", "c", "d"]
+
+    def test_it_counts_what_it_handles_and_how_long_that_took(self) -> None:
+        shop = Shop(watching(_note))
+        shop.add(shop.open(), "a", "b")
+        names = (
+            "eventstore_handled_events_total",
+            "eventstore_handling_seconds_count",
+            "eventstore_handling_seconds_sum",
+        )
+        before = [counted(name, subscription="watcher") for name in names]
+        assert shop.drain()
+        events, batches, seconds = (
+            counted(name, subscription="watcher") - past for name, past in zip(names, before, strict=True)
+        )
+        assert (events, batches) == (2, 1)
+        assert 0 < seconds < 60
 
     def test_a_connection_lost_between_handling_and_commit_leaves_it_handled_once(
         self, app: psycopg.Connection
@@ -617,6 +635,56 @@ class TestHolding:
             assert shop.drain()
             assert notes() == ["a", "b", "c"] * (done + 1), failure
             assert rows(SELECT_CHECKPOINT) == [(4 + 3 * done, 0, "")]
+
+    def test_a_batch_that_loses_each_race_is_begun_anew_so_many_times_and_then_held(self) -> None:
+        tries: list[str] = []
+
+        def lose(recorded: Added) -> None:
+            tries.append(recorded.data.sku)
+            PASSING["deadlock"]()
+
+        shop = Shop(watching(lose))
+        shop.add(shop.open(), "a")
+        assert shop.drain()
+        assert tries == ["a"] * 5
+        assert value("SELECT held_reason FROM eventstore_checkpoint").startswith("OperationalError")
+
+    def test_a_handler_that_meets_a_conflict_each_time_has_failed_like_any_other(self) -> None:
+        tries: list[str] = []
+
+        def conflict(recorded: Added) -> None:
+            tries.append(recorded.data.sku)
+            raise StreamConflict("another was faster")
+
+        shop = Shop(watching(conflict, batch_size=1))
+        shop.add(shop.open(), "a")
+        assert shop.drain()
+        assert tries == ["a"] * 10  # five times, and five times without what is known
+        assert value("SELECT error FROM eventstore_parked_key") == "StreamConflict: another was faster"
+
+    def test_what_another_program_must_mend_is_held_for_longer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        held: list[float] = []
+        hold = checkpoints.hold
+
+        def note_time(checkpoint_id: int, *, seconds: float, **told: Any) -> None:
+            held.append(seconds)
+            hold(checkpoint_id, seconds=seconds, **told)
+
+        def fail(recorded: Added) -> None:
+            PASSING[recorded.data.sku]()
+
+        monkeypatch.setattr(checkpoints, "hold", note_time)
+        holds = counted("eventstore_holds_total", subscription="watcher")
+        shop = Shop(watching(fail))
+        cart_id = shop.open()
+        shop.add(cart_id, "disk full")
+        assert shop.drain()
+        rows("UPDATE eventstore_checkpoint SET position = 2")
+        _insert_unknown(cart_id, version=3, name="CartTeleported")
+        make_due()
+        assert shop.drain()
+        assert held == [1.0, 5.0]
+        assert counted("eventstore_holds_total", subscription="watcher") == holds + 2
 
     def test_an_unknown_event_holds_what_follows_it_and_is_named(self) -> None:
         shop = Shop(watching(_note))

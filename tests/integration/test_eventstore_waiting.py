@@ -17,16 +17,22 @@ from eventstore import inspection
 from eventstore.appending import lock_key
 from eventstore.events import RecordedEvent
 from eventstore.ids import new_id
+from eventstore.loading import cache
+from eventstore.snapshots import Loaded
 from eventstore.subscriptions import handling, parking, runner
 from eventstore.subscriptions.registry import Execute, Follows, SubscriptionRegistry, handles
-from tests.integration.shops import Shop, in_process, make_due, parked, rows, together, value
+from tests.integration.shops import Shop, counted, in_process, make_due, parked, rows, together, value
 from tests.shopping_cart import facts
-from tests.shopping_cart.warehouse import WAREHOUSE
+from tests.shopping_cart.warehouse import WAREHOUSE, Warehouse
 
 pytestmark = pytest.mark.usefixtures("shop_database")
 
 LONG_AGO = 5.0
 """What one stuck session used to cost every other story, in seconds, again and again."""
+
+
+# How long after it began to wait something is tried again, in tenths of a second.
+SELECT_WAIT = "SELECT max(round(extract(epoch FROM next_attempt_at - parked_at), 1))::float8 FROM eventstore_parked_key"
 
 
 @pytest.fixture(autouse=True)
@@ -74,13 +80,15 @@ def test_one_locked_stream_delays_what_needs_it_and_nothing_else(app: psycopg.Co
         waiting = [shop.order(stuck) for _ in range(3)]
         for _ in range(5):
             shop.order(free)
-        began = time.monotonic()
+        began, waited = time.monotonic(), counted("eventstore_waitings_total", subscription="picking")
         with capture_logs() as logged:
             assert shop.drain()
+        assert counted("eventstore_waitings_total", subscription="picking") == waited + 3
         assert time.monotonic() - began < LONG_AGO
         assert shop.picked(free) == 5
         assert shop.picked(stuck) == 0
         assert [key for _, key, _ in parked()] == waiting
+        assert value(SELECT_WAIT) == parking.WAIT_SECONDS == 0.5
         make_due()
         assert shop.drain()
         assert _attempts() == [0, 0, 0]  # it never counts as a failure
@@ -176,6 +184,7 @@ def test_one_that_kills_its_process_when_its_turn_comes_is_found_out(app: psycop
     make_due()
     assert in_process(Shop(_picking(check=die)).drain) == 9
     assert _attempts() == [1, 1, 1]
+    assert value("SELECT max(next_attempt_at) <= clock_timestamp() + interval '2 seconds' FROM eventstore_parked_key")
     make_due()
     assert in_process(Shop(_picking(check=die)).drain) == 9
     make_due()
@@ -236,3 +245,196 @@ def test_nothing_that_waits_is_tried_while_its_subscription_is_paused(app: psyco
     (picking,) = shop.store.subscriptions.all()
     assert not parking.retry_waiting(picking, store=shop.store)
     assert len(parked()) == 1
+
+
+def test_a_pause_stops_nothing_that_waits_of_somebody_else(app: psycopg.Connection) -> None:
+    registry, stuck = _picking(), new_id()
+
+    @registry.subscriber(id="idle")
+    class Idle:
+        @handles(facts.ItemRemoved)
+        def removed(self, recorded: RecordedEvent[facts.ItemRemoved]) -> None:
+            raise ArithmeticError
+
+    shop = Shop(registry)
+    with _locked(app, stuck):
+        shop.order(stuck)
+        assert shop.drain()
+    rows("UPDATE eventstore_checkpoint SET status = 'paused' WHERE subscription = 'idle'")
+    make_due()
+    assert shop.drain()
+    assert shop.picked(stuck) == 1
+
+
+def test_what_waits_is_handled_by_its_own_subscription(app: psycopg.Connection) -> None:
+    registry, stuck = SubscriptionRegistry(), new_id()
+
+    def pick(recorded: RecordedEvent[facts.CartCheckedOut]) -> Execute:
+        command = facts.PickOrder(cart_id=recorded.stream_id, quantity=recorded.data.quantity)
+        return Execute(aggregate=WAREHOUSE, stream_id=stuck, command=command, creates=True)
+
+    @registry.subscriber(id="first")
+    class First:
+        @handles(facts.CartCheckedOut)
+        def checked_out(self, recorded: RecordedEvent[facts.CartCheckedOut]) -> Execute:
+            return pick(recorded)
+
+    @registry.subscriber(id="second")
+    class Second:
+        @handles(facts.CartCheckedOut)
+        def checked_out(self, recorded: RecordedEvent[facts.CartCheckedOut]) -> Execute:
+            return pick(recorded)
+
+    shop = Shop(registry)
+    with _locked(app, stuck):
+        shop.order(stuck)
+        assert shop.drain()
+    make_due()
+    first, _ = registry.all()
+    assert parking.retry_waiting(first, store=shop.store)
+    assert [subscription for subscription, _, _ in parked()] == ["second"]
+    assert _attempts() == [0]
+
+
+def test_what_has_failed_is_not_tried_with_what_waits(app: psycopg.Connection) -> None:
+    def check(quantity: int) -> None:
+        if quantity == 13:
+            raise ArithmeticError("thirteen")
+
+    shop, stuck = Shop(_picking(check=check)), new_id()
+    shop.order(new_id(), quantity=13)
+    assert shop.drain()
+    rows("UPDATE eventstore_parked_key SET attempts = 5")
+    with _locked(app, stuck):
+        shop.order(stuck)
+        assert shop.drain()
+    make_due()
+    (picking,) = shop.store.subscriptions.all()
+    assert parking.retry_waiting(picking, store=shop.store)
+    assert shop.picked(stuck) == 1
+    assert _attempts() == [5]  # so that its delay goes on to grow
+
+
+def test_only_what_is_due_is_tried_the_longest_overdue_first(
+    app: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parking, "WAITING_AT_ONCE", 2)
+    shop, stuck = Shop(_picking()), new_id()
+    with _locked(app, stuck):
+        carts = [shop.order(stuck) for _ in range(4)]
+        assert shop.drain()
+    for minutes, cart in zip((1, 3, 2, -60), carts, strict=True):
+        overdue = "UPDATE eventstore_parked_key SET next_attempt_at = now() - make_interval(mins => %s) WHERE key = %s"
+        rows(overdue, [minutes, cart])
+    (picking,) = shop.store.subscriptions.all()
+    assert parking.retry_waiting(picking, store=shop.store)
+    assert [key for _, key, _ in parked()] == [carts[0], carts[3]]
+    assert shop.picked(stuck) == 2
+
+
+def test_what_somebody_else_is_at_is_left_to_them(app: psycopg.Connection) -> None:
+    shop, stuck = Shop(_picking()), new_id()
+    with _locked(app, stuck):
+        carts = [shop.order(stuck) for _ in range(2)]
+        assert shop.drain()
+    make_due()
+    (picking,) = shop.store.subscriptions.all()
+    key_ids = dict(rows("SELECT key, id FROM eventstore_parked_key"))
+    rows("SET lock_timeout = '2s'")
+    with app.transaction():
+        app.execute("SELECT 1 FROM eventstore_parked_key WHERE key = %s FOR UPDATE", [carts[0]])
+        assert parking.retry_waiting(picking, store=shop.store)
+        assert rows("SELECT key FROM eventstore_parked_key") == [(carts[0],)]
+        assert not parking._handle_waiting([key_ids[carts[0]]], picking, shop.store)  # taken just before
+    assert shop.picked(stuck) == 1
+
+
+def test_of_what_waits_under_one_key_each_has_its_turn(app: psycopg.Connection) -> None:
+    registry, stuck = SubscriptionRegistry(), new_id()
+
+    @registry.subscriber(id="counting")
+    class Counting:
+        @handles(facts.ItemAdded)
+        def count(self, recorded: RecordedEvent[facts.ItemAdded]) -> Execute:
+            command = facts.PickOrder(cart_id=recorded.event_id, quantity=recorded.version)
+            return Execute(aggregate=WAREHOUSE, stream_id=stuck, command=command, creates=True)
+
+    shop = Shop(registry)
+    with _locked(app, stuck):
+        shop.add(shop.open(), "a", "b")
+        assert shop.drain()
+    make_due()
+    (counting,) = registry.all()
+    assert parking.retry_waiting(counting, store=shop.store)
+    assert shop.picked(stuck) == 1
+    assert _attempts() == [0]
+    assert parking.retry_waiting(counting, store=shop.store)  # the next is due at once
+    assert shop.picked(stuck) == 2
+    assert _attempts() == []
+    assert not parking.retry_waiting(counting, store=shop.store)
+
+
+def test_a_retry_that_meets_a_locked_stream_does_not_count(
+    app: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parking, "WAIT_SECONDS", 60)
+    shop, stuck = Shop(_picking()), new_id()
+    (picking,) = shop.store.subscriptions.all()
+    with _locked(app, stuck):
+        shop.order(stuck)
+        assert shop.drain()
+        rows("UPDATE eventstore_parked_key SET attempts = 5, next_attempt_at = clock_timestamp()")
+        key_id = value("SELECT id FROM eventstore_parked_key")
+        assert parking.retry(key_id, picking, store=shop.store) is parking.Retry.STILL_PARKED
+    assert _attempts() == [5]
+    assert value("SELECT next_attempt_at > clock_timestamp() FROM eventstore_parked_key")
+
+
+def test_what_waits_while_the_database_is_unwell_goes_on_waiting(app: psycopg.Connection) -> None:
+    well = True
+
+    def check(_: int) -> None:
+        if not well:
+            rows("DO $$ BEGIN RAISE EXCEPTION 'made up' USING ERRCODE = '53100'; END $$")
+
+    shop, stuck = Shop(_picking(check=check)), new_id()
+    with _locked(app, stuck):
+        shop.order(stuck)
+        assert shop.drain()
+    well = False
+    make_due()
+    (picking,) = shop.store.subscriptions.all()
+    assert not parking.retry_waiting(picking, store=shop.store)
+    assert _attempts() == [0]
+    well = True
+    make_due()
+    assert parking.retry_waiting(picking, store=shop.store)
+    assert shop.picked(stuck) == 1
+
+
+def test_a_state_that_is_remembered_wrongly_is_forgotten_by_who_waits_for_its_stream(app: psycopg.Connection) -> None:
+    shop, stuck = Shop(_picking()), new_id()
+    with _locked(app, stuck):
+        shop.order(stuck)
+        assert shop.drain()
+    ahead = Loaded(stream_id=stuck, state=Warehouse(orders=9), version=9)
+    cache.feed([(("default", "warehouse", stuck), ahead)])
+    make_due()
+    (picking,) = shop.store.subscriptions.all()
+    assert parking.retry_waiting(picking, store=shop.store)
+    assert shop.picked(stuck) == 1
+    assert parked() == []
+
+
+def test_a_state_that_is_remembered_wrongly_fails_one_retry_and_no_more(app: psycopg.Connection) -> None:
+    shop, stuck = Shop(_picking()), new_id()
+    with _locked(app, stuck):
+        shop.order(stuck)
+        assert shop.drain()
+    ahead = Loaded(stream_id=stuck, state=Warehouse(orders=9), version=9)
+    cache.feed([(("default", "warehouse", stuck), ahead)])
+    (picking,) = shop.store.subscriptions.all()
+    key_id = value("SELECT id FROM eventstore_parked_key")
+    outcomes = [parking.retry(key_id, picking, store=shop.store) for _ in range(2)]
+    assert outcomes == [parking.Retry.STILL_PARKED, parking.Retry.FREED]
+    assert shop.picked(stuck) == 1

@@ -21,7 +21,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("parts", nargs="*", metavar="PART | FILE.py:LINE", help=", ".join(part.name for part in PARTS))
     parser.add_argument("--most-tests", type=int, help="run no more than so many tests against each, the nearest first")
     given = parser.parse_args(arguments)
-    parts = [part for part in PARTS if not given.parts or any(_names(word, part) for word in given.parts)]
+    named = [part for word in given.parts for part in PARTS if _names(word, part)]
+    parts = list(dict.fromkeys(named)) or list(PARTS)
     trial = Trial(parts, words=given.parts, most_tests=given.most_tests)
     tests = sorted({test for part in parts for test in part.tests})
     code = pytest.main(["-q", "--no-header", "--tb=short", "-p", "no:xdist", *tests], plugins=[trial])

@@ -22,7 +22,6 @@ from typing import Any, Final, NamedTuple, cast
 import pytest
 from django.db import connections
 
-from tests.conftest import _servers
 from tests.mutants.applying import NotApplicable, apply
 from tests.mutants.edits import Mutant
 from tests.mutants.keeping import Kept
@@ -84,6 +83,8 @@ class Trial:
         if self._failed:
             say(f"\nfails without any mutant: {', '.join(self._failed)}")
             return True
+        from tests.conftest import _servers  # which pytest must load first
+
         self._keep = Kept(session.config.stash[_servers])
         gc.collect()
         gc.freeze()  # what forks share stays shared
@@ -94,8 +95,8 @@ class Trial:
 
     def _mutants(self, part: Part) -> list[Mutant]:
         made = mutants_of(part.file, (ROOT / part.file).read_text())
-        places = [word for word in self._words if ":" in word]
-        return [one for one in made if not places or any(one.place.endswith(place) for place in places)]
+        places = tuple(word for word in self._words if part.file.endswith(word.partition(":")[0]) and ":" in word)
+        return [one for one in made if not places or one.place.endswith(places)]
 
     def _run_unchanged(self, session: pytest.Session) -> None:
         files = {str(ROOT / part.file) for part in self._parts}
