@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -29,7 +29,7 @@ from eventstore.appending import (
 )
 from eventstore.events import Event, StreamVersion
 from eventstore.ids import new_id
-from eventstore.store import Execution, Unit, VersionMismatch
+from eventstore.store import Execution, StreamNotFound, Unit, VersionMismatch
 from tests.conftest import Database
 from tests.integration.shops import Shop, rows, story_of, together, value
 from tests.shopping_cart import facts
@@ -211,8 +211,16 @@ def test_a_command_with_another_expected_version_is_refused_before_it_is_decided
     command = facts.AddItem(sku="tea")
     with pytest.raises(VersionMismatch, match="expected version 3, it is at 1"):
         shop.store.execute(CART, cart_id, command, metadata=story_of(cart_id), expected_version=3)
+    with pytest.raises(VersionMismatch, match="expected version 0, it is at 1"):
+        shop.store.execute(CART, cart_id, command, metadata=story_of(cart_id), expected_version=0)
     done = shop.store.execute(CART, cart_id, command, metadata=story_of(cart_id), expected_version=1)
     assert done.version == 2
+
+
+def test_within_a_unit_too_only_a_command_that_creates_begins_a_stream(shop: Shop) -> None:
+    nowhere = new_id()
+    with pytest.raises(StreamNotFound, match=str(nowhere)), transaction.atomic():
+        Unit(shop.store).execute(CART, nowhere, facts.AddItem(sku="tea"), metadata=story_of(nowhere))
 
 
 # --- Faster writers -----------------------------------------------------------------------------------------
@@ -304,6 +312,44 @@ def test_a_deadlock_is_begun_anew_as_a_whole(shop: Shop) -> None:
     assert value("SELECT count(*) FROM eventstore_event") == 2
 
 
+def test_a_deadlock_each_time_is_told_after_a_bounded_number_of_attempts(shop: Shop, settings: Settings) -> None:
+    settings.EVENTSTORE = {**settings.EVENTSTORE, "CONFLICT_ATTEMPTS": 3}
+    attempts: list[int] = []
+
+    def work(_: Unit) -> None:
+        attempts.append(len(attempts) + 1)
+        rows("DO $$ BEGIN RAISE EXCEPTION 'made up' USING ERRCODE = '40P01'; END $$")
+
+    with pytest.raises(OperationalError, match="made up"):
+        shop.store.run(work)
+    assert attempts == [1, 2, 3]
+
+
+# --- Afterwards ---------------------------------------------------------------------------------------------
+
+_woken: list[str] = []
+
+
+def note_wake(using: str) -> None:
+    """What `WAKE` names."""
+    _woken.append(using)
+
+
+def test_each_way_of_writing_wakes_the_dispatchers_once(shop: Shop, settings: Settings) -> None:
+    settings.EVENTSTORE = {**settings.EVENTSTORE, "WAKE": "tests.integration.test_eventstore_append.note_wake"}
+    metadata = story_of(new_id())
+    ways: list[Callable[[], object]] = [
+        lambda: shop.store.save(CART, [CartOpened()], metadata=metadata),
+        lambda: shop.store.update(CART, opened, [TEA], metadata=metadata),
+        lambda: shop.add(opened.stream_id, "cup"),
+    ]
+    opened = shop.store.save(CART, [CartOpened()], metadata=metadata)
+    for way in ways:
+        _woken.clear()
+        way()
+        assert _woken == ["default"]
+
+
 # --- One writer at a time -----------------------------------------------------------------------------------
 
 
@@ -311,6 +357,12 @@ def _wait_until_somebody_waits(app: psycopg.Connection) -> None:
     deadline = time.monotonic() + 5
     while not app.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchone():
         assert time.monotonic() < deadline, "nobody waited for the stream's lock"
+
+
+def test_the_lock_of_a_stream_is_both_halves_of_its_id_as_a_signed_number() -> None:
+    assert [lock_key(UUID(int=id)) for id in (5, 7 << 64 | 5, 1 << 63, (1 << 63) - 1, (1 << 64) - 1)] == [
+        *(5, 2, -(1 << 63), (1 << 63) - 1, -1),
+    ]
 
 
 def test_a_writer_waits_for_the_one_before_it_and_then_decides_once(shop: Shop, app: psycopg.Connection) -> None:

@@ -14,7 +14,8 @@ from pytest_django import Settings
 from eventstore.aggregates import DEFAULT_SNAPSHOT_EVERY, Aggregate
 from eventstore.facts import stream_events
 from eventstore.ids import new_id
-from eventstore.loading import cache
+from eventstore.loading import StateCache, cache
+from eventstore.snapshots import Loaded
 from eventstore.store import Execution, StreamNotFound, Unit
 from tests.integration.shops import Shop, rows, story_of, together, value
 from tests.shopping_cart import facts
@@ -122,6 +123,33 @@ def test_a_state_from_snapshots_is_the_one_from_all_events_at_every_version(shop
     now = shop.store.find(often, cart_id)
     assert now.state == _replay(cart_id)
     assert (now.created_at, now.updated_at) == (events[0].recorded_at, events[-1].recorded_at)
+
+
+def test_a_state_begins_at_its_own_stream_s_newest_snapshot_and_no_other(shop: Shop) -> None:
+    often = replace(CART, snapshot_every=2)
+    cart_id, other_id = shop.open(), shop.open()
+    for sku in ("a", "b", "c"):
+        shop.store.execute(often, cart_id, facts.AddItem(sku=sku), metadata=story_of(cart_id))
+    assert rows(SELECT_SNAPSHOTS, [cart_id]) == [(2, 1), (4, 1)]
+    rows('UPDATE eventstore_snapshot SET state = \'{"status": "open"}\' WHERE version = 2')
+    cache.clear()
+    found = shop.store.load_many({cart_id: often, other_id: often})
+    assert (found[cart_id].state, found[other_id].version) == (_replay(cart_id), 1)
+    assert shop.store.find_optional(replace(often, stream_type="wardrobe"), cart_id) is None
+
+
+def test_a_snapshot_that_is_there_already_stops_nobody(shop: Shop) -> None:
+    often = replace(CART, snapshot_every=2)
+    cart_id = shop.open()
+    rows(
+        """
+        INSERT INTO eventstore_snapshot (stream_type, stream_id, version, state_version, state, created_at, updated_at)
+        VALUES ('cart', %s, 2, 1, '{"status": "open"}', now(), now())
+        """,
+        [cart_id],
+    )
+    shop.store.execute(often, cart_id, facts.AddItem(sku="tea"), metadata=story_of(cart_id))
+    assert rows(SELECT_SNAPSHOTS, [cart_id]) == [(2, 1)]
 
 
 def test_snapshots_of_the_functional_style_are_read_back_as_they_were(shop: Shop) -> None:
@@ -297,6 +325,22 @@ def test_a_state_is_remembered_only_once_it_is_committed(shop: Shop) -> None:
     assert _cached(cart_id) == 1
 
 
+def test_what_was_saved_and_updated_is_remembered_as_far_as_it_went(shop: Shop) -> None:
+    tea = facts.ItemAdded(sku="tea", quantity=1, total=1)
+    often = replace(CART, snapshot_every=3)
+    saved = shop.store.save(often, [facts.CartOpened(), tea], metadata=story_of(new_id()))
+    assert _cached(saved.stream_id) == 2
+    assert shop.store.find(CART, saved.stream_id).state == _replay(saved.stream_id)
+    assert rows(SELECT_SNAPSHOTS, [saved.stream_id]) == []
+    updated = shop.store.update(often, saved, [tea, tea], metadata=story_of(new_id()))
+    assert _cached(updated.stream_id) == 4
+    assert shop.store.find(CART, saved.stream_id).state == _replay(saved.stream_id)
+    assert rows(SELECT_SNAPSHOTS, [saved.stream_id]) == [(4, 1)]
+    begun = shop.store.save(replace(CART, snapshot_every=1), [facts.CartOpened()], metadata=story_of(new_id()))
+    assert _cached(begun.stream_id) == 1
+    assert rows(SELECT_SNAPSHOTS, [begun.stream_id]) == [(1, 1)]
+
+
 def test_a_state_that_was_rolled_back_is_not_remembered(shop: Shop) -> None:
     cart_id = shop.open()
 
@@ -348,6 +392,15 @@ def test_memory_is_bounded_and_keeps_what_was_used_last(shop: Shop, settings: Se
     shop.store.find(CART, carts[0])
     newest = shop.open()
     assert [_cached(cart_id) for cart_id in (*carts, newest)] == [1, None, 1, 1]
+
+
+def test_a_state_that_is_remembered_anew_was_used_last(settings: Settings) -> None:
+    settings.EVENTSTORE = {**settings.EVENTSTORE, "CACHED_STREAMS": 2}
+    remembered = StateCache()
+    first, second, third = (("default", "cart", new_id()) for _ in range(3))
+    for key in (first, second, first, third):
+        remembered.feed([(key, Loaded(stream_id=key[2], state=None, version=1))])
+    assert [remembered.get(key) is not None for key in (first, second, third)] == [True, False, True]
 
 
 def test_memory_is_shared_by_threads_without_losing_anything(shop: Shop, settings: Settings) -> None:

@@ -55,6 +55,13 @@ INSERT INTO eventstore_outbox (event_id, stream_bucket) SELECT id, 7 FROM broken
 """
 
 
+# A key with nothing behind it, so many attempts and seconds before its time.
+INSERT_PARKED = """
+INSERT INTO eventstore_parked_key (subscription, key, attempts, next_attempt_at, parked_at, error)
+VALUES ('watcher', gen_random_uuid(), %s, clock_timestamp() + make_interval(secs => %s), clock_timestamp(), 'made up')
+"""
+
+
 class Sickness:
     """A handler that chokes on some skus, until it is healed of them."""
 
@@ -276,6 +283,24 @@ def test_a_retry_that_is_further_away_than_any_waits_for_its_time_unless_the_clo
     rows("UPDATE eventstore_parked_key SET next_attempt_at = clock_timestamp() + interval '10 minutes'")
     assert shop.drain()
     assert len(sickness.tries) == tried
+
+
+def test_a_clock_that_is_set_back_brings_forward_only_what_is_further_away_than_its_delay(
+    app: psycopg.Connection,
+) -> None:
+    cases = [(0, 1.9, False), (5, 100, True), (10, 600, False), (40, 3_000, False), (40, 4_000, True), (5, 90, False)]
+    for attempts, seconds, _ in cases:
+        rows(INSERT_PARKED, [attempts, seconds])
+    rows("UPDATE eventstore_sequencer SET sequenced_at = clock_timestamp() + interval '1 day'")
+    rows("SET lock_timeout = '2s'")
+    with app.transaction():  # somebody is at the last
+        app.execute("SELECT 1 FROM eventstore_parked_key ORDER BY id DESC LIMIT 1 FOR UPDATE")
+        parking.heed_clock(using="default")
+    delays = rows(
+        "SELECT extract(epoch FROM next_attempt_at - parked_at)::float8 FROM eventstore_parked_key ORDER BY id"
+    )
+    brought = [delay < seconds / 2 for (delay,), (_, seconds, _) in zip(delays, cases, strict=True)]
+    assert brought == [expected for _, _, expected in cases]
 
 
 def test_what_is_overdue_for_longest_is_due_first() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 import time
@@ -12,7 +13,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from msgspec.structs import replace
 
 from accounts.published.events import AccountOpened
@@ -42,6 +43,20 @@ WHERE c.relnamespace = 'readmodel'::regnamespace AND c.relkind = 'r' ORDER BY 1
 LEFT_OVER = "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('readmodel_shadow', 'readmodel_old')"
 
 
+# Somebody else's.
+INSERT_PARKED = """
+WITH parked AS (
+    INSERT INTO eventstore_parked_key (subscription, key, next_attempt_at, parked_at, error)
+    VALUES ('views.transfers', gen_random_uuid(), clock_timestamp() + interval '1 hour', clock_timestamp(), 'made up')
+    RETURNING id
+), behind AS (
+    INSERT INTO eventstore_parked_event (parked_key_id, subscription, position, parked_at)
+    SELECT id, 'views.transfers', 1, clock_timestamp() FROM parked
+)
+SELECT id FROM parked
+"""
+
+
 def projection(id: str = "views.accounts") -> Projection:
     found = subscriptions.get(id)
     assert isinstance(found, Projection)
@@ -56,7 +71,7 @@ def rebuild_all(**options: Any) -> list[Rebuilt]:
 def query(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, list(parameters))
-        found: list[tuple[Any, ...]] = cursor.fetchall()
+        found: list[tuple[Any, ...]] = cursor.fetchall() if cursor.description else []
     return found
 
 
@@ -129,6 +144,7 @@ def test_it_builds_what_live_handling_built_row_by_row_whatever_the_size_of_the_
 
 @pytest.mark.usefixtures("fresh_database")
 def test_it_replays_an_empty_log() -> None:
+    assert replay.plan(projection(), store=store_of()).seconds == 0.0
     assert [done.position for done in rebuild_all()] == [0, 0, 0]
     History().everything().write()
     dispatch()
@@ -320,7 +336,8 @@ def test_it_is_refused_while_another_process_replays_the_same_projection() -> No
         with pytest.raises(ReplayInProgress, match="by another process"):
             replay.rebuild(projection(), store=store_of())
         replay.rebuild(projection("views.transfers"), store=store_of())  # another one may
-        assert replay.plan(projection(), store=store_of()).running
+        planned = replay.plan(projection(), store=store_of())
+        assert (planned.running, planned.seconds) == (True, None)
     assert failures == []
     assert position == 0
     other.release()
@@ -375,6 +392,108 @@ def test_a_projection_that_can_handle_next_to_nothing_never_becomes_live(monkeyp
         replay.rebuild(broken, store=store_of(broken))
     assert contents() == live
     assert replay.rebuild(projection(), store=store_of(), restart=True).parked_keys == 0
+
+
+def raising(state: str, *, times: int) -> Projection:
+    """The accounts' projection, which the database fails so many times."""
+    left = iter(range(times))
+
+    def fail(_: RecordedEvent[Any]) -> None:
+        if next(left, None) is not None:
+            query(f"DO $$ BEGIN RAISE EXCEPTION 'made up' USING ERRCODE = '{state}'; END $$")
+
+    healthy = projection()
+    return replace(healthy, handler=Spy(healthy.handler, fail))
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_a_batch_that_loses_a_race_is_begun_anew() -> None:
+    History().everything().write()
+    dispatch()
+    live = contents()
+    assert replay.rebuild(raising("40P01", times=2), store=store_of()).parked_keys == 0
+    assert contents() == live
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_what_is_not_an_event_s_fault_ends_the_replay_and_parks_nothing() -> None:
+    History().everything().write()
+    dispatch()
+    live = contents()
+    with pytest.raises(OperationalError, match="made up"):
+        replay.rebuild(raising("53100", times=99), store=store_of())
+    assert contents() == live
+    assert query("SELECT 1 FROM eventstore_parked_key") == []
+    assert replay.rebuild(projection(), store=store_of()).parked_keys == 0  # whoever failed has let it go
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_a_replay_changes_nothing_of_another_projection() -> None:
+    History().everything().write()
+    dispatch()
+    query(INSERT_PARKED)
+    other = Shadow(projection("views.customers"), using="default")
+    other.claim()
+    of_others = (
+        "SELECT * FROM eventstore_checkpoint WHERE subscription NOT LIKE 'views.accounts%%' ORDER BY id",
+        "SELECT * FROM eventstore_parked_key ORDER BY id",
+        "SELECT * FROM eventstore_parked_event ORDER BY id",
+    )
+    before = [query(statement) for statement in of_others]
+    assert replay.rebuild(projection(), store=store_of()).parked_keys == 0
+    assert [query(statement) for statement in of_others] == before
+    other.release()
+
+
+class Clock:
+    """Two seconds go by between each look and the next."""
+
+    def __init__(self) -> None:
+        self._looks = itertools.count()
+
+    def perf_counter(self) -> float:
+        """The time."""
+        return 2.0 * next(self._looks)
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_a_plan_estimates_from_a_sample_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    History().busy(accounts=10, transfers=100).write()
+    dispatch()
+    ((head,),) = query("SELECT max(position) FROM eventstore_log")
+    monkeypatch.setattr(replay, "SAMPLE", 20)
+
+    def planned() -> tuple[Any, ...]:
+        with monkeypatch.context() as patched:
+            patched.setattr(replay, "time", Clock())
+            plan = replay.plan(projection(), store=store_of())
+        return plan.position, plan.running, plan.head, plan.seconds
+
+    def interrupt(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    assert planned() == (0, False, head, pytest.approx(head * 2 / 20))
+    assert query(LEFT_OVER) == []
+    with pytest.raises(KeyboardInterrupt):
+        replay.rebuild(projection(), store=store_of(), batch=100, report=interrupt)
+    built = query("SELECT * FROM readmodel_shadow.account ORDER BY 1")
+    assert planned() == (100, False, head, pytest.approx((head - 100) * 2 / 20))
+    assert query("SELECT * FROM readmodel_shadow.account ORDER BY 1") == built
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_it_tells_how_far_it_has_come_and_what_it_is_at() -> None:
+    History().everything().write()
+    dispatch()
+    ((head,),) = query("SELECT max(position) FROM eventstore_log")
+    told: list[Progress] = []
+    replay.rebuild(projection(), store=store_of(), batch=head - 1, report=told.append)
+    assert [(progress.doing, progress.position, progress.head) for progress in told] == [
+        ("building", head - 1, head),
+        ("building", head, head),
+        ("swapping", head, head),
+        ("live", head, head),
+    ]
 
 
 class Unheard(Event):

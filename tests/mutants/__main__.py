@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-from tests.mutants.parts import PARTS, Part
+from tests.mutants.parts import PARTS, TOO_SLOW, Part
 from tests.mutants.trying import Outcome, Trial, Tried, say
 
 
@@ -25,7 +25,8 @@ def main(arguments: list[str]) -> int:
     parts = list(dict.fromkeys(named)) or list(PARTS)
     trial = Trial(parts, words=given.parts, most_tests=given.most_tests)
     tests = sorted({test for part in parts for test in part.tests})
-    code = pytest.main(["-q", "--no-header", "--tb=short", "-p", "no:xdist", *tests], plugins=[trial])
+    left_out = [f"--deselect={test}" for test in TOO_SLOW]
+    code = pytest.main(["-q", "--no-header", "--tb=short", "-p", "no:xdist", *left_out, *tests], plugins=[trial])
     for name, tried in trial.tried.items():
         _sum_up(name, tried)
     return int(code)

@@ -58,9 +58,10 @@ def _recode(old: Any, new: Any) -> bool:
         if before.__defaults__:
             changed |= _differ(before.__defaults__, after.__defaults__ or ())
             before.__defaults__ = _merged(before.__defaults__, after.__defaults__ or ())
-        for key, default in (after.__kwdefaults__ or {}).items():
-            if isinstance(default, PLAIN) and before.__kwdefaults__[key] != default:
-                changed, before.__kwdefaults__ = True, {**before.__kwdefaults__, key: default}
+        by_name = before.__kwdefaults__ or {}
+        plain = {key: value for key, value in (after.__kwdefaults__ or {}).items() if isinstance(value, PLAIN)}
+        changed |= any(by_name[key] != value for key, value in plain.items())
+        before.__kwdefaults__ = {**by_name, **plain}
     return changed
 
 

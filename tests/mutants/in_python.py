@@ -54,12 +54,12 @@ def _changes(node: ast.expr | ast.stmt) -> Iterator[str]:
             yield ast.unparse(ast.AugAssign(node.target, _OPERATORS[type(op)](), node.value))
         case ast.UnaryOp(op=ast.Not()):
             yield _written(node.operand)
-        case ast.Constant(value=bool()):
-            yield str(not node.value)
-        case ast.Constant(value=int() | float()):
-            yield f"({node.value + 1})"
-            if node.value < SMALL:
-                yield f"({node.value - 1})"
+        case ast.Constant(value=bool() as flag):
+            yield str(not flag)
+        case ast.Constant(value=int() | float() as number):
+            yield f"({number + 1})"
+            if number < SMALL:
+                yield f"({number - 1})"
         case ast.Raise() | ast.Expr(value=ast.Call()):
             yield "pass"
 

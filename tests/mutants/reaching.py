@@ -28,7 +28,7 @@ def called_functions(file_names: set[str]) -> Iterator[set[tuple[str, str]]]:
         yield called
     finally:
         sys.setprofile(None)
-        threading.setprofile(None)  # type: ignore[arg-type]  # typeshed knows no end of it
+        threading.setprofile(None)
 
 
 def functions_of(mutant: Mutant, original: str) -> set[str] | None:

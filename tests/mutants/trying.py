@@ -35,6 +35,9 @@ LEAST_SECONDS: Final = 15
 TIMES_LONGER: Final = 8
 """How much longer than without it a test may take with a mutant."""
 
+LAST_KILLERS: Final = 3
+"""How many of those that failed last are tried first: mutants that stand together are killed by the same tests."""
+
 
 class Outcome(Enum):
     """What became of a mutant."""
@@ -80,9 +83,6 @@ class Trial:
         if session.testsfailed or session.config.option.collectonly:
             return False
         self._run_unchanged(session)
-        if self._failed:
-            say(f"\nfails without any mutant: {', '.join(self._failed)}")
-            return True
         from tests.conftest import _servers  # which pytest must load first
 
         self._keep = Kept(session.config.stash[_servers])
@@ -106,6 +106,10 @@ class Trial:
                 _run(session, item)
             self._called[item.nodeid] = called
             self._seconds[item.nodeid] = time.monotonic() - began
+        if self._failed:
+            say(f"\nfail without any mutant, and are left out: {', '.join(self._failed)}")
+        session.items = [item for item in session.items if item.nodeid not in self._failed]
+        self._failed.clear()
 
     def _try(self, session: pytest.Session, part: Part, mutant: Mutant) -> Tried:
         began = time.monotonic()
@@ -120,7 +124,7 @@ class Trial:
         return Tried(mutant, outcome, test)
 
     def _items(self, session: pytest.Session, part: Part, mutant: Mutant) -> list[pytest.Item]:
-        """The part's tests that reach the mutant: who killed others first, then who calls most of the module."""
+        """The tests that reach the mutant: who failed last, who names the function, who calls most of the module."""
         functions = functions_of(mutant, (ROOT / part.file).read_text())
         name = str(ROOT / part.file)
         called = {
@@ -129,10 +133,12 @@ class Trial:
             if item.nodeid.split("::")[0] in part.tests
         }
         reaching = [item for item, found in called.items() if functions is None or functions & found]
-        rank = {test: place for place, test in enumerate(self._killers)}
-        return sorted(reaching, key=lambda item: (rank.get(item.nodeid, len(rank)), -len(called[item])))[
-            : self._most_tests
-        ]
+        rank = {test: place for place, test in enumerate(self._killers[:LAST_KILLERS])}
+        names = {one.rpartition(".")[2] for one in functions or ()}
+        reaching.sort(
+            key=lambda item: (rank.get(item.nodeid, len(rank)), not names & _names_in(item), -len(called[item]))
+        )
+        return reaching[: self._most_tests]
 
     def _fork(
         self, session: pytest.Session, part: Part, mutant: Mutant, items: list[pytest.Item]
@@ -178,6 +184,11 @@ class Trial:
             if self._failed:
                 return 1
         return 0
+
+
+def _names_in(item: pytest.Item) -> set[str]:
+    """What the test itself names."""
+    return set(item.function.__code__.co_names) if isinstance(item, pytest.Function) else set()
 
 
 def _run(session: pytest.Session, item: pytest.Item) -> None:
