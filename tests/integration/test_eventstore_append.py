@@ -153,6 +153,13 @@ def test_a_stream_of_another_type_is_not_gone_on_with(shop: Shop) -> None:
     assert rows(COUNT, [cart_id]) == [(1, 1)]
 
 
+def test_what_is_written_together_is_inserted_in_the_order_in_which_it_was_given(shop: Shop) -> None:
+    cart_id, other_id = new_id(), new_id()
+    _append(shop, _new(cart_id, 1), _new(other_id, 1), *[_new(cart_id, version) for version in range(2, 9)])
+    inserted = rows("SELECT stream_id, version FROM eventstore_event ORDER BY id")
+    assert inserted == [(cart_id, 1), (other_id, 1), *[(cart_id, version) for version in range(2, 9)]]
+
+
 def test_a_version_that_is_there_is_a_conflict(shop: Shop) -> None:
     cart_id = shop.open()
     with pytest.raises(StreamConflict, match="has appended this version"):

@@ -330,6 +330,8 @@ def test_only_what_is_due_is_tried_the_longest_overdue_first(
     assert parking.retry_waiting(picking, store=shop.store)
     assert [key for _, key, _ in parked()] == [carts[0], carts[3]]
     assert shop.picked(stuck) == 2
+    assert parking.retry_waiting(picking, store=shop.store)
+    assert [key for _, key, _ in parked()] == [carts[3]]
 
 
 def test_what_somebody_else_is_at_is_left_to_them(app: psycopg.Connection) -> None:

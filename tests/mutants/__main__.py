@@ -20,9 +20,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART | FILE.py:LINE", help=", ".join(part.name for part in PARTS))
     parser.add_argument("--most-tests", type=int, help="run no more than so many tests against each, the nearest first")
+    parser.add_argument("--tests", action="append", metavar="FILE", help="the tests to run in the place of the part's")
     given = parser.parse_args(arguments)
     named = [part for word in given.parts for part in PARTS if _names(word, part)]
     parts = list(dict.fromkeys(named)) or list(PARTS)
+    if given.tests:
+        parts = [part._replace(tests=tuple(given.tests)) for part in parts]
     trial = Trial(parts, words=given.parts, most_tests=given.most_tests)
     tests = sorted({test for part in parts for test in part.tests})
     left_out = [f"--deselect={test}" for test in TOO_SLOW]

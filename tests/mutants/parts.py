@@ -26,7 +26,11 @@ class Part(NamedTuple):
 
 
 PARTS: Final = (
-    Part("appending", "eventstore/appending.py", _STORE),
+    Part(
+        "appending",
+        "eventstore/appending.py",
+        (*_STORE, f"{INTEGRATION}eventstore_waiting.py", f"{INTEGRATION}eventstore_sealing.py"),
+    ),
     Part("loading", "eventstore/loading.py", _STORE),
     Part("snapshots", "eventstore/snapshots.py", _STORE),
     Part("store", "eventstore/store.py", _STORE),
