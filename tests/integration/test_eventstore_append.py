@@ -27,6 +27,7 @@ from eventstore.appending import (
     lock_streams,
     try_lock_streams,
 )
+from eventstore.buckets import bucket_of
 from eventstore.events import Event, StreamVersion
 from eventstore.ids import new_id
 from eventstore.store import Execution, StreamNotFound, Unit, VersionMismatch
@@ -133,6 +134,19 @@ def test_an_outbox_row_that_was_not_written_takes_the_event_back(shop: Shop, own
     with pytest.raises(StreamConflict, match="1 of 1"):
         _append(shop, _new(cart_id, 1))
     assert rows(COUNT, [cart_id]) == [(0, 0)]
+
+
+def test_one_outbox_row_that_was_not_written_takes_all_events_back(shop: Shop, owner: psycopg.Connection) -> None:
+    first, second = UUID(int=1), UUID(int=2)
+    assert bucket_of(first) != bucket_of(second)
+    owner.execute(f"""
+        CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE TRIGGER swallow BEFORE INSERT ON eventstore_outbox
+            FOR EACH ROW WHEN (new.stream_bucket = {bucket_of(second)}) EXECUTE FUNCTION swallow();
+    """)
+    with pytest.raises(StreamConflict, match="1 of 2"):
+        _append(shop, _new(first, 1), _new(second, 1))
+    assert rows(COUNT, [first]) == rows(COUNT, [second]) == [(0, 0)]
 
 
 def test_it_writes_only_inside_a_transaction(shop: Shop) -> None:
@@ -405,6 +419,21 @@ def test_the_wait_for_another_writer_is_bounded(shop: Shop, app: psycopg.Connect
         assert time.monotonic() - began < 2
     shop.add(cart_id, "tea")
     assert rows(COUNT, [cart_id]) == [(2, 2)]
+
+
+def test_the_bound_of_a_wait_ends_with_its_transaction(shop: Shop) -> None:
+    cart_id = shop.open()
+    with transaction.atomic():
+        lock_streams([cart_id], using="default", timeout_ms=7)
+        assert value("SHOW lock_timeout") == "7ms"
+    assert value("SHOW lock_timeout") != "7ms"  # or a pooler would give it to the next
+
+
+def test_without_waiting_it_locks_what_is_free_and_names_what_is_not(shop: Shop, app: psycopg.Connection) -> None:
+    taken, free = new_id(), new_id()
+    with app.transaction(), transaction.atomic():
+        app.execute("SELECT pg_advisory_xact_lock(%s)", [lock_key(taken)])
+        assert try_lock_streams([taken, free], using="default") == {taken}
 
 
 def test_batches_over_the_same_streams_in_any_order_never_wait_for_each_other_in_a_circle(shop: Shop) -> None:

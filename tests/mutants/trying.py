@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+import types
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import Enum
@@ -187,8 +188,13 @@ class Trial:
 
 
 def _names_in(item: pytest.Item) -> set[str]:
-    """What the test itself names."""
-    return set(item.function.__code__.co_names) if isinstance(item, pytest.Function) else set()
+    """What the test itself names, in its own functions and comprehensions too."""
+    waiting = [item.function.__code__] if isinstance(item, pytest.Function) else []
+    names: set[str] = set()
+    for code in waiting:
+        names |= set(code.co_names)
+        waiting += [inside for inside in code.co_consts if isinstance(inside, types.CodeType)]
+    return names
 
 
 def _run(session: pytest.Session, item: pytest.Item) -> None:
