@@ -82,6 +82,8 @@ def test_a_snapshot_is_taken_each_time_the_stated_number_of_events_is_full(shop:
     cart_id = shop.open()
     _fill(shop, CART, cart_id, 98)
     assert rows(SELECT_SNAPSHOTS, [cart_id]) == []
+    cache.clear()
+    assert shop.store.find(CART, cart_id).version == 99
     shop.add(cart_id, "the hundredth event")
     assert rows(SELECT_SNAPSHOTS, [cart_id]) == [(100, 1)]
     _fill(shop, CART, cart_id, 150)
