@@ -99,6 +99,7 @@ GUARDS: Final = (
         "                cache.evict(error.keys)\n",
         "",
         (f"{STORE}loading.py::test_a_state_that_is_remembered_wrongly_is_forgotten_when_it_does_not_fit",),
+        fails="StreamConflict",
     ),
     Guard(
         "the cache is fed only after the commit",
@@ -173,6 +174,7 @@ GUARDS: Final = (
         "            if answer is not None:\n                return Answered",
         "            if False:\n                return Answered",
         (f"{STORE}idempotency.py::test_a_repeat_is_answered_as_the_first_was_and_changes_nothing",),
+        fails="IntegrityError",
     ),
     Guard(
         "another request with the key of an earlier one is refused",
@@ -297,6 +299,7 @@ GUARDS: Final = (
         'WHERE id = 1 FOR UPDATE SKIP LOCKED"',
         'WHERE id = 1"',
         (f"{STORE}sequencer.py::test_four_sequencers_and_readers_under_concurrent_commits_miss_and_double_nothing",),
+        fails="IntegrityError",
     ),
     Guard(
         "another one does not wait",
@@ -304,6 +307,7 @@ GUARDS: Final = (
         'WHERE id = 1 FOR UPDATE SKIP LOCKED"',
         'WHERE id = 1 FOR UPDATE"',
         (f"{STORE}sequencer.py::test_one_that_is_at_work_makes_another_busy_rather_than_wait_or_find_nothing",),
+        fails="OperationalError",
     ),
     Guard(
         "the outbox is read after the lock, not with it",

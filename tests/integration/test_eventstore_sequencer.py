@@ -215,10 +215,12 @@ def test_one_that_is_at_work_makes_another_busy_rather_than_wait_or_find_nothing
     shop: Shop, app: psycopg.Connection
 ) -> None:
     shop.open()
+    rows("SET lock_timeout = '5s'")  # one that waits all the same shall not do so for ever
     with app.transaction():
         app.execute("SELECT 1 FROM eventstore_sequencer FOR UPDATE")
         assert sequence() is Outcome.BUSY
     assert sequence() is Outcome.MOVED
+    rows("RESET lock_timeout")
 
 
 def test_it_runs_at_read_committed_whatever_the_server_s_default_is(shop: Shop) -> None:
