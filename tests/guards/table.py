@@ -137,6 +137,7 @@ GUARDS: Final = (
         "    keys = sorted({lock_key(stream_id) for stream_id in stream_ids})\n",
         "    keys = list({lock_key(stream_id): None for stream_id in stream_ids})\n",
         (f"{STORE}append.py::test_batches_over_the_same_streams_in_any_order_never_wait_for_each_other_in_a_circle",),
+        fails="OperationalError",
     ),
     Guard(
         "waiting for a stream is bounded",
