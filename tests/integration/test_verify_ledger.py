@@ -44,6 +44,7 @@ from tests.daybook_process import ROOT
 from tests.integration.broken_ledgers import (
     EVERYTHING_BROKEN,
     NOBODY,
+    OVERDUE,
     RIGHT_ANSWERS,
     Broken,
 )
@@ -603,7 +604,7 @@ def test_it_waits_for_the_attempts_of_who_begins_to_dispatch_again(kept: Kept, m
     assert not broken.is_named(finding, kept.ledger)
     monkeypatch.setattr("eventstore.verification.parked.time.sleep", lambda _: None)
     operations.pause("accounts.saga", actor="staff:olga", reason="To look")
-    kept.change("UPDATE eventstore_parked_key SET next_attempt_at = clock_timestamp() - interval '6 min'")
+    kept.change(OVERDUE)
     (finding,) = report_of([ParkedCheck(patience_seconds=0)]).findings
     assert not broken.is_named(finding, kept.ledger)  # nobody is to try it
 

@@ -41,7 +41,7 @@ from eventstore.verification.walking import decode_each
 from transfers.published.events import STATUS_AFTER as TRANSFER_STATUS_AFTER
 from transfers.published.events import TransferEvent
 
-APART: Final = timedelta(hours=1)
+APART: Final = timedelta(hours=2)
 """How far the times of an answer and of its event may be apart. They are milliseconds, but for a clock that was set
 back: an event is never recorded before the one that it follows, a record is."""
 
