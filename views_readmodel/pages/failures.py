@@ -14,6 +14,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.csrf import requires_csrf_token
 
 from eventstore.rest.correlation import correlation_id_of
+from views_readmodel.pages.theme import theme_of
 
 RETRY_SECONDS: Final = 5
 
@@ -68,5 +69,5 @@ def unavailable(request: HttpRequest) -> HttpResponse:
 
 def _failure(request: HttpRequest, status: int, *, template: str = "", **context: Any) -> HttpResponse:
     # Without a request: no context processor may run, for each could need what is broken.
-    context |= {"correlation_id": correlation_id_of(request), "theme": request.COOKIES.get("theme", "")}
+    context |= {"correlation_id": correlation_id_of(request), "theme": theme_of(request)}
     return HttpResponse(render_to_string(template or f"errors/{status}.html", context), status=status)

@@ -15,7 +15,7 @@ from django.utils.cache import add_never_cache_headers
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.debug import sensitive_post_parameters
 
-from views_readmodel.pages.shell import THEME_COOKIE, THEMES
+from views_readmodel.pages.theme import THEME_COOKIE, THEMES
 from views_readmodel.pages.viewing import ANYBODY, SIGNED_IN, page
 
 _YEAR_SECONDS: Final = 365 * 24 * 3600

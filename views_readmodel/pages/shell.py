@@ -21,9 +21,8 @@ from django.utils import timezone
 from accounts.permissions import AccountsPermission
 from transfers.permissions import TransfersPermission
 from views_readmodel.delay import posting_is_delayed
+from views_readmodel.pages.theme import theme_of
 
-THEMES: Final = ("light", "dark")
-THEME_COOKIE: Final = "theme"
 ZONE_COOKIE: Final = "zone"
 DIALOG: Final = "dialog-inside"
 """The id of the element that htmx puts dialogs into."""
@@ -49,7 +48,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     """What the base template needs; nothing is asked before it is shown."""
     return {
         "places": lambda: _places(request),
-        "theme": _theme(request),
+        "theme": theme_of(request),
         "zone_name": str(timezone.get_current_timezone()),
         "now": timezone.now(),
         "posting_is_delayed": lambda: request.user.is_authenticated and posting_is_delayed(),
@@ -77,11 +76,6 @@ def _places(request: HttpRequest) -> list[Place]:
 def _asks_for_dialog(request: HttpRequest) -> bool:
     htmx = getattr(request, "htmx", None)
     return htmx is not None and htmx.target == DIALOG
-
-
-def _theme(request: HttpRequest) -> str:
-    chosen = request.COOKIES.get(THEME_COOKIE, "")
-    return chosen if chosen in THEMES else ""
 
 
 def zone_middleware(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[..., HttpResponseBase]:
