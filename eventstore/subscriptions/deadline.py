@@ -3,17 +3,18 @@
 Invariant: only a handler that computes, sleeps or waits for something beside the database is interrupted. A statement
 under way is the server's affair, which has limits of its own: what is slow there says nothing about the event.
 
-Handlers run in the main thread of a worker's process, which is where Python lets a signal interrupt them. In any other
-thread there is no such limit; there the server's `idle_in_transaction_session_timeout` ends the transaction, and the
-stamp of the attempt tells (docs/adr/0020-handlers-have-a-deadline.md). Imported by `handling` alone.
+Handlers run in the main thread of a worker's process, where a signal interrupts whatever they are at. Elsewhere, as where
+sweeps in need run, they are interrupted between two steps of Python, which a long sleep puts off. What nothing here
+reaches, the limits of server and worker end (docs/adr/0020-handlers-have-a-deadline.md). Imported by `handling` alone.
 """
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import Any, Final
 
@@ -38,30 +39,78 @@ class _Interruption(BaseException):
 @contextmanager
 def within(seconds: float, *, using: str) -> Iterator[None]:
     """Gives what is inside so many seconds. Raises `HandlerTooSlow`; the connection should then not be used again."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    over = False
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        if not over and not _in_statement(using):
-            raise _Interruption
-
-    before = signal.signal(signal.SIGALRM, interrupt)
+    limit = _Alarm if threading.current_thread() is threading.main_thread() else _Watcher
     try:
-        try:
-            signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
+        with limit(seconds, connections[using]):
             yield
-        finally:
-            over = True
     except _Interruption:
         raise HandlerTooSlow(seconds) from None
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
-def _in_statement(using: str) -> bool:
+class _Alarm(AbstractContextManager[None]):
+    """Has the system's timer interrupt the main thread."""
+
+    def __init__(self, seconds: float, connection: Any) -> None:
+        self._seconds = seconds
+        self._connection = connection
+        self._over = False
+
+    def __enter__(self) -> None:
+        self._before = signal.signal(signal.SIGALRM, self._interrupt)
+        signal.setitimer(signal.ITIMER_REAL, self._seconds, AGAIN_SECONDS)
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._over = True
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._before)
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._over and not _in_statement(self._connection):
+            raise _Interruption
+
+
+class _Watcher(AbstractContextManager[None]):
+    """Has another thread interrupt this one, as far as Python does that."""
+
+    def __init__(self, seconds: float, connection: Any) -> None:
+        self._seconds = seconds
+        self._connection = connection
+        self._over = threading.Event()
+        self._lock = threading.Lock()  # whoever leaves is not interrupted after that
+        self._watched = threading.get_ident()
+
+    def __enter__(self) -> None:
+        threading.Thread(target=self._watch, name="deadline", daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._leave()
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._over.set()
+            _throw(self._watched, None)  # one that has not arrived yet
+
+    def _watch(self) -> None:
+        seconds = self._seconds
+        while not self._over.wait(seconds):
+            seconds = AGAIN_SECONDS
+            with self._lock:
+                if not self._over.is_set() and not _in_statement(self._connection):
+                    _throw(self._watched, _Interruption)
+
+
+def _throw(thread: int, exception: type[BaseException] | None) -> None:
+    """Has a thread raise an exception at its next step; none takes back what it has not raised yet."""
+    thrown = None if exception is None else ctypes.py_object(exception)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), thrown)
+
+
+def _in_statement(connection: Any) -> bool:
     """Whether the server is at work for us."""
-    connection: Any = connections[using].connection
-    return connection is not None and connection.pgconn.transaction_status == TransactionStatus.ACTIVE
+    session = connection.connection
+    return session is not None and session.pgconn.transaction_status == TransactionStatus.ACTIVE

@@ -83,16 +83,47 @@ def test_what_hangs_is_parked_by_itself_and_everything_else_goes_on(hang: Callab
     assert rows("SELECT position, attempts FROM eventstore_checkpoint") == [(10, 0)]
 
 
-def test_a_batch_of_slow_ones_is_gone_through_one_by_one_and_nothing_is_parked() -> None:
-    _fill("a", "b", "c", "d", "e", "f")
+def _sleep_in_steps(recorded: Added) -> None:
+    while recorded.data.sku == POISON:
+        time.sleep(0.01)
+    note(recorded)
+
+
+@pytest.mark.parametrize("hang", [_compute_on, _sleep_in_steps])
+def test_what_hangs_is_interrupted_in_any_thread(hang: Callable[[Added], None]) -> None:
+    _fill("a", "b", POISON, "c", "d")
+    assert together([Shop(watching(hang)).drain]) == [True]
+    assert notes() == ["a", "b", "c", "d"]
+    assert [position for _, _, position in parked()] == [6]
+    together([lambda: time.sleep(0.01)])  # and nothing comes after it
+    assert [thread.name for thread in threading.enumerate() if thread.name == "deadline"] == []
+
+
+def test_a_slow_statement_is_the_servers_affair_in_any_thread() -> None:
+    _fill("a")
+
+    def wait_for_the_server(recorded: Added) -> None:
+        rows("SELECT pg_sleep(0.6)")
+        note(recorded)
+
+    together([Shop(watching(wait_for_the_server)).drain])
+    assert notes() == ["a"]
+
+
+def test_a_batch_of_slow_ones_is_gone_through_one_by_one() -> None:
+    skus = [*"abcdefghijkl"]
+    _fill(*skus)
+    asked: list[str] = []
 
     def take_a_while(recorded: Added) -> None:
+        asked.append(recorded.data.sku)
         time.sleep(0.1)
         note(recorded)
 
     assert Shop(watching(take_a_while)).drain()
-    assert notes() == ["a", "b", "c", "d", "e", "f"]
+    assert notes() == skus
     assert parked() == []
+    assert asked.count("a") == 2  # in the batch, and by itself; not in halves of it as well
 
 
 def test_a_slow_statement_is_the_servers_affair() -> None:
@@ -148,8 +179,12 @@ def test_between_retries_that_hang_what_is_not_parked_has_its_turn(monkeypatch: 
     assert len(parked()) == 3
 
 
-def test_a_transaction_that_the_server_ended_for_standing_idle_counts_as_an_attempt() -> None:
-    """In a thread nothing interrupts a handler; one process alone must find the culprit all the same."""
+def test_a_transaction_that_the_server_ended_for_standing_idle_counts_as_an_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What no deadline reaches, one process alone must find out all the same."""
+    monkeypatch.setattr(handling, "BATCH_SECONDS", FOREVER)
+    monkeypatch.setattr(handling, "ALONE_SECONDS", FOREVER)
     _fill("a", POISON, "b")
 
     def stand_idle(recorded: Added) -> None:
