@@ -3,9 +3,10 @@
 Invariant: only a handler that computes, sleeps or waits for something beside the database is interrupted. A statement
 under way is the server's affair, which has limits of its own: what is slow there says nothing about the event.
 
-Handlers run in the main thread of a worker's process, where a signal interrupts whatever they are at. Elsewhere, as where
-sweeps in need run, they are interrupted between two steps of Python, which a long sleep puts off. What nothing here
-reaches, the limits of server and worker end (docs/adr/0020-handlers-have-a-deadline.md). Imported by `handling` alone.
+Handlers run in the main thread of a worker's process, where a signal interrupts whatever they are at. Elsewhere, as
+where sweeps in need run, they are interrupted between two steps of Python, which a long sleep puts off. What nothing
+here reaches, the limits of server and worker end (docs/adr/0020-handlers-have-a-deadline.md). Imported by `handling`
+alone.
 """
 
 from __future__ import annotations

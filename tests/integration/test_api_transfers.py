@@ -151,9 +151,7 @@ def test_it_ignores_a_preference_that_it_does_not_understand(teller: Counter, pr
     assert "Preference-Applied" not in answered.headers
 
 
-def test_it_answers_a_repeat_as_it_did_at_first_whatever_became_of_it_and_is_preferred(
-    teller: Counter,
-) -> None:
+def test_it_answers_a_repeat_with_the_transfer_that_there_is(teller: Counter) -> None:
     payer, payee = teller.account("500.00"), teller.account()
     first = teller.post("transfers", _body(payer, payee), key="the-only-one")
     dispatch()
@@ -161,10 +159,23 @@ def test_it_answers_a_repeat_as_it_did_at_first_whatever_became_of_it_and_is_pre
     assert (repeated.status_code, repeated.json()) == (202, first.json())
     assert repeated.headers["Idempotent-Replayed"] == "true"
     waited = teller.post("transfers", _body(payer, payee), key="the-only-one", headers={"Prefer": "wait=1"})
-    assert (waited.status_code, waited.json()) == (202, first.json())
+    assert (waited.status_code, waited.json()["state"]) == (200, "COMPLETED")
     assert waited.headers["Idempotent-Replayed"] == "true"
-    assert "Preference-Applied" not in waited.headers
     assert teller.balance(payer) == "350.00"
+
+
+def _waiting_post(teller: Counter, payer: UUID, payee: UUID) -> Any:
+    return teller.post("transfers", _body(payer, payee), key="waited-for", headers={"Prefer": "wait=1"})
+
+
+def test_it_answers_the_repeat_of_a_request_that_waited_as_it_did_at_first(teller: Counter) -> None:
+    payer, payee = teller.account("500.00"), teller.account()
+    teller.post("transfers", _body(payer, payee), key="waited-for")
+    dispatch()
+    first, again = (_waiting_post(teller, payer, payee) for _ in range(2))
+    assert (first.status_code, first.json()["state"]) == (200, "COMPLETED")
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    assert again.headers["Preference-Applied"] == first.headers["Preference-Applied"] == "wait=1"
 
 
 def test_it_lists_transfers_by_account_state_and_reference(teller: Counter) -> None:

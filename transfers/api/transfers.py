@@ -78,13 +78,12 @@ class WriteTransfers(ApiView):
 
         Answered with 202 as soon as it is accepted: it then comes to an end by itself. With `Prefer: wait=SECONDS` the
         answer waits for that end, and is 200 when it came. While too many others wait, it does not, and says so by
-        leaving `Preference-Applied` out. A repeat is answered with what was accepted, at once, whatever it prefers;
-        what became of it since, the transfer itself tells.
+        leaving `Preference-Applied` out.
         """
         context = command_context(request)
         accepted = services.create_transfer(context=context, **read_body(request, CreateTransferRequest))
         seconds = preferred_wait(request.headers.get("Prefer", ""))
-        if seconds is None or accepted.replayed:
+        if seconds is None:
             return self._answer(request, accepted, status=202)
         return self._answer_when_settled(request, accepted, seconds=min(seconds, MAX_PREFERRED_WAIT_SECONDS))
 
@@ -97,7 +96,7 @@ class WriteTransfers(ApiView):
             return self._answer(request, accepted, status=202)
         now = services.transfer_now(transfer_id=accepted.value.transfer_id)
         status = 200 if shown and now.state in FINAL_STATUSES else 202
-        response = self._answer(request, Answered(value=now, replayed=False), status=status)
+        response = self._answer(request, Answered(value=now, replayed=accepted.replayed), status=status)
         response.headers["Preference-Applied"] = f"wait={seconds}"
         return response
 
