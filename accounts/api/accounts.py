@@ -104,8 +104,8 @@ class Deposits(ApiView):
         answered = services.deposit(
             context=context,
             account_id=account_id,
-            expected_version=expected_version(request),
             **read_body(request, CashRequest),
+            expected_version=expected_version(request),  # after the body: a bad one is bad whatever is preferred
         )
         return answer(answered, status=201)
 
@@ -130,8 +130,8 @@ class Withdrawals(ApiView):
             context=command_context(request),
             account_id=account_id,
             may_pay_out=request.user.has_perm(AccountsPermission.PAY_OUT_CLOSED_ACCOUNT),
-            expected_version=expected_version(request),
             **read_body(request, CashRequest),
+            expected_version=expected_version(request),  # after the body: a bad one is bad whatever is preferred
         )
         return answer(answered, status=201)
 
@@ -171,8 +171,8 @@ class Freeze(ApiView):
         answered = services.freeze_account(
             context=context,
             account_id=account_id,
-            expected_version=expected_version(request),
             **read_body(request, ReasonRequest),
+            expected_version=expected_version(request),  # after the body: a bad one is bad whatever is preferred
         )
         return answer(answered)
 
@@ -194,8 +194,8 @@ class Unfreeze(ApiView):
         answered = services.unfreeze_account(
             context=context,
             account_id=account_id,
-            expected_version=expected_version(request),
             **read_body(request, ReasonRequest),
+            expected_version=expected_version(request),  # after the body: a bad one is bad whatever is preferred
         )
         return answer(answered)
 
@@ -217,7 +217,7 @@ class Close(ApiView):
         answered = services.close_account(
             context=context,
             account_id=account_id,
-            expected_version=expected_version(request),
             **read_body(request, ReasonRequest),
+            expected_version=expected_version(request),  # after the body: a bad one is bad whatever is preferred
         )
         return answer(answered)

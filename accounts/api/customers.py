@@ -82,7 +82,7 @@ class WriteCustomer(ApiView):
         answered = services.change_customer(
             context=command_context(request),
             customer_id=customer_id,
-            expected_version=expected_version(request),
             **read_body(request, ChangeCustomerRequest),
+            expected_version=expected_version(request),  # after the body: a bad one is bad whatever is preferred
         )
         return answer(answered)

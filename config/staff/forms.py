@@ -16,6 +16,7 @@ from config.staff.members import MemberRefused, check_roles
 from config.staff.models import StaffMember
 from config.staff.passwords import password_field
 from config.staff.roles import Role
+from eventstore.visible import has_visible
 
 if TYPE_CHECKING:
     _CreationForm = BaseUserCreationForm[StaffMember]
@@ -66,6 +67,13 @@ class NewPersonForm(RolesForm, _CreationForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["groups"].required = True
+
+    def clean_username(self) -> str:
+        """Refuses a name that nobody can see."""
+        name: str = self.cleaned_data["username"]
+        if not has_visible(name):
+            raise forms.ValidationError("This name has nothing in it that can be seen.", code="invisible")
+        return name
 
     def save(self, commit: bool = True) -> StaffMember:  # noqa: FBT001, FBT002 - Django's own signature
         """Keeps the password as one that was given."""

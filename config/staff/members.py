@@ -21,6 +21,7 @@ from knox.models import AuthToken
 
 from config.staff.models import StaffMember
 from config.staff.roles import Role
+from eventstore.visible import has_visible
 
 ADMIN_ROLES: Final = frozenset({Role.OPERATOR, Role.AUDITOR})
 """Whose work is in the admin site, too; what they may do there, their permissions say."""
@@ -148,6 +149,8 @@ def _save(member: StaffMember, role: Role) -> StaffMember:
 
 
 def _check_name(member: StaffMember) -> None:
+    if not has_visible(member.username):
+        raise MemberRefused("This name has nothing in it that can be seen.")
     if StaffMember.objects.filter(username__iexact=member.username).exists():
         raise MemberRefused(f"There is a {member.username} already.")
     try:

@@ -56,10 +56,9 @@ def test_a_bad_argument_is_refused_in_a_line_and_writes_nothing(
                 given = [value] if not argument.option_strings else [f"{argument.option_strings[-1]}={value}"]
                 others = [part for dest, parts in required.items() if dest != argument.dest for part in parts]
                 refused = _refusal(name, [*others, *given])
-                taken_by_design = (name, argument.dest) in _TAKEN
                 # Beside what was typed, the reason is one line.
                 is_line = refused is not None and (refused.replace(value, "") if value else refused).isprintable()
-                if taken_by_design != (refused is None) or not (taken_by_design or is_line):
+                if not is_line:
                     wrong.append((argument.dest, value[:60], refused and refused[:300]))
     assert not wrong, sorted({(name, dest) for dest, *_ in wrong})
 
@@ -77,17 +76,6 @@ _NEEDED: dict[str, dict[str, list[str]]] = {
     "create_api_key": {"role": ["--role=service"]},
     "dispatch": {"until": ["--until-empty"]},
     "replay_projections": {"dry": ["--dry-run"]},
-}
-
-
-# Who does it, and why, does not matter to who only looks, which is what these commands do when nothing else is said.
-_TAKEN = {
-    ("events", "actor"),
-    ("parked", "actor"),
-    ("parked", "reason"),
-    ("parked", "subscription"),
-    ("subscriptions", "actor"),
-    ("subscriptions", "reason"),
 }
 
 
