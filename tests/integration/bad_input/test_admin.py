@@ -75,9 +75,9 @@ def _parameters(address: str, model_admin: Any, operator: Client) -> Iterator[tu
     """Each parameter of a list, with the values that are tried: all of them for the first field of each kind."""
     yield from ((name, FEW) for name in DJANGOS_OWN)
     form = operator.get(address).context.get("search_form")
-    kinds = set()
-    for name in model_admin.search_fields_of_form() if form is not None else ():
-        kind = type(form.fields[name])
+    kinds: set[type] = set()
+    for name in () if form is None else model_admin.search_fields_of_form():
+        kind = type(form.fields[name])  # type: ignore[union-attr]
         yield name, FEW if kind in kinds else QUOTED
         kinds.add(kind)
 

@@ -56,6 +56,8 @@ def test_a_bad_argument_is_refused_in_a_line_and_writes_nothing(
                 given = [value] if not argument.option_strings else [f"{argument.option_strings[-1]}={value}"]
                 others = [part for dest, parts in required.items() if dest != argument.dest for part in parts]
                 refused = _refusal(name, [*others, *given])
+                if refused is None and value == "" and (name, argument.dest) in _NONE_WHEN_EMPTY:
+                    continue
                 # Beside what was typed, the reason is one line.
                 is_line = refused is not None and (refused.replace(value, "") if value else refused).isprintable()
                 if not is_line:
@@ -76,6 +78,18 @@ _NEEDED: dict[str, dict[str, list[str]]] = {
     "create_api_key": {"role": ["--role=service"]},
     "dispatch": {"until": ["--until-empty"]},
     "replay_projections": {"dry": ["--dry-run"]},
+}
+
+
+# Options that may be left out, and are when they are empty.
+_NONE_WHEN_EMPTY = {
+    ("events", "actor"),
+    ("events", "reason"),
+    ("parked", "actor"),
+    ("parked", "reason"),
+    ("parked", "subscription"),
+    ("subscriptions", "actor"),
+    ("subscriptions", "reason"),
 }
 
 
