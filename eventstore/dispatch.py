@@ -125,8 +125,8 @@ def _retry_parked(store: EventStore) -> bool:
     due = parking.due_keys(store.subscriptions.all(), limit=RETRIED_KEYS, using=store.using)
     for waiting in sorted({key.subscription for key in due if key.waits}):
         done |= parking.retry_waiting(_declared(waiting, store), store=store)
-    until = time.monotonic() + parking.RETRY_SECONDS
     failed = [key for key in due if not key.waits]
+    until = time.monotonic() + parking.RETRY_SECONDS if failed else 0.0
     for tried, key in enumerate(failed):
         if tried and time.monotonic() > until:
             return True

@@ -10,6 +10,7 @@ harm. Imported by `tasks`, and by projects that have a clock of their own.
 from __future__ import annotations
 
 import faulthandler
+import sys
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -72,7 +73,8 @@ def look(*, using: str, alone: bool, help_away: Callable[[], bool], call_for_hel
     if not alone:
         _log.warning("eventstore.sweeping_in_need", reason="no worker has looked for some seconds")
     call_for_help()
-    faulthandler.dump_traceback_later(HANGING_SECONDS, exit=True)
+    # To the process's own output: what Celery has put in its place is no file.
+    faulthandler.dump_traceback_later(HANGING_SECONDS, exit=True, file=sys.__stderr__ or 2)
     try:
         drain(store=EventStore(using=using), budget_seconds=TURN_SECONDS)
     finally:

@@ -35,6 +35,7 @@ PARKED = "/admin/eventstore/parkedkey/"
 WHY = {"confirmed": "yes", "reason": "The clearing house is closed"}
 
 INSERT_CHECKPOINTS = """
+DELETE FROM eventstore_checkpoint;
 INSERT INTO eventstore_checkpoint (subscription, follows, bucket_low, bucket_high, position)
 VALUES ('accounts.saga', 'route', 0, 127, 0), ('accounts.saga', 'route', 128, 255, 0)
 """

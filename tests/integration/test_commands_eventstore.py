@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final
@@ -200,7 +201,8 @@ class TestDispatch:
             assert wait_until(
                 lambda: value("SELECT count(*) FROM eventstore_checkpoint") > 0, timeout_seconds=PATIENCE_SECONDS
             )
-            assert superuser.execute(throw_out).fetchall() == [(True,)]
+            thrown_out = partial(superuser.execute, throw_out)
+            assert wait_until(lambda: bool(thrown_out().fetchall()), timeout_seconds=PATIENCE_SECONDS)
             Shop().open()
             assert wait_until(
                 lambda: value("SELECT count(*) FROM eventstore_log") == 1, timeout_seconds=PATIENCE_SECONDS

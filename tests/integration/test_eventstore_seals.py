@@ -356,7 +356,7 @@ def test_the_list_tells_how_far_the_log_is_sealed() -> None:
     code, text = told(shop)
     assert code == 0
     assert [line.split()[:2] for line in text.splitlines()[1:4]] == [["9-11", "3"], ["5-8", "4"], ["1-4", "4"]]
-    assert text.splitlines()[-1].startswith("The log is sealed up to position 11; 1 entries wait, the first for ")
+    assert text.splitlines()[-1].startswith("The log is sealed up to position 11; 1 entry waits, the first for ")
     newest, _ = [json.loads(line) for line in told(shop, "--json", "--limit", "2")[1].splitlines()]
     assert (newest["first_position"], newest["last_position"]) == (9, 11)
     assert newest["hash"] == heads.export().hash
