@@ -15,7 +15,7 @@ import ctypes
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
 from typing import Any, Final
 
@@ -81,6 +81,7 @@ class _Watcher(AbstractContextManager[None]):
         self._over = threading.Event()
         self._lock = threading.Lock()  # whoever leaves is not interrupted after that
         self._watched = threading.get_ident()
+        self._thrown = False
 
     def __enter__(self) -> None:
         threading.Thread(target=self._watch, name="deadline", daemon=True).start()
@@ -90,11 +91,12 @@ class _Watcher(AbstractContextManager[None]):
             self._leave()
         finally:
             self._leave()
+        if self._thrown:
+            _take_what_is_on_its_way()
 
     def _leave(self) -> None:
         with self._lock:
             self._over.set()
-            _throw(self._watched, None)  # one that has not arrived yet
 
     def _watch(self) -> None:
         seconds = self._seconds
@@ -102,13 +104,23 @@ class _Watcher(AbstractContextManager[None]):
             seconds = AGAIN_SECONDS
             with self._lock:
                 if not self._over.is_set() and not _in_statement(self._connection):
+                    self._thrown = True
                     _throw(self._watched, _Interruption)
 
 
-def _throw(thread: int, exception: type[BaseException] | None) -> None:
-    """Has a thread raise an exception at its next step; none takes back what it has not raised yet."""
-    thrown = None if exception is None else ctypes.py_object(exception)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), thrown)
+def _throw(thread: int, exception: type[BaseException]) -> None:
+    """Has a thread raise an exception at its next step.
+
+    It cannot be taken back: with none in its place the interpreter goes on looking for it for ever.
+    """
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(exception))
+
+
+def _take_what_is_on_its_way() -> None:
+    """An interruption that has not arrived yet does so within these steps, and not in what comes next."""
+    with suppress(_Interruption):
+        for _ in range(100):
+            pass
 
 
 def _in_statement(connection: Any) -> bool:
