@@ -171,8 +171,8 @@ def move(cursor: Any, checkpoint: Checkpoint, position: int) -> None:
     cursor.execute(_MOVE, [position, position, checkpoint.id])
 
 
-def be_careful(cursor: Any, checkpoint: Checkpoint, until: int) -> None:
-    """Up to position `until`, one event at a time."""
+def be_careful(cursor: Any, checkpoint: Checkpoint, until: int | None) -> None:
+    """Up to position `until`, one event at a time; None: no longer."""
     cursor.execute(_BE_CAREFUL, [until, checkpoint.id])
 
 

@@ -45,6 +45,8 @@ HOLD_PROGRAM_SECONDS: Final = 5.0
 """How long a checkpoint is held for what only another program or other settings can mend."""
 IMPATIENT_SECONDS: Final = 1.0
 """After a batch has met a stream that others did not give free: how long the next ones do not wait for any."""
+CAREFUL_SECONDS: Final = 0.5
+"""How long events are gone through one at a time before others have their turn."""
 _impatient_until: Final[dict[int, float]] = {}  # by checkpoint; in monotonic seconds
 _NOT_ITS_FAULT: Final = UnknownEventType | ImproperlyConfigured
 
@@ -73,7 +75,7 @@ def advance(
 ) -> Progress:
     """Advances by one batch. Never raises for what an event or the database does; it parks or holds."""
     try:
-        return _advance(checkpoint_id, subscription, store, batch_size or subscription.batch_size)
+        return _advance_for_a_while(checkpoint_id, subscription, store, batch_size or subscription.batch_size)
     except Exception as error:  # a handler or the database may raise anything; the checkpoint tells why it stands
         if not _is_passing(error):
             raise
@@ -81,18 +83,28 @@ def advance(
         return Progress.HELD
 
 
-def _advance(checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int) -> Progress:
+def _advance_for_a_while(checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int) -> Progress:
+    """By one batch; or, where it goes one event at a time, by as many as there is time for."""
+    until = time.monotonic() + CAREFUL_SECONDS
+    progress, careful = _advance(checkpoint_id, subscription, store, limit)
+    while careful and progress is Progress.FULL and time.monotonic() < until:
+        progress, careful = _advance(checkpoint_id, subscription, store, limit)
+    return progress
+
+
+def _advance(checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int) -> tuple[Progress, bool]:
+    """One attempt, with its stamp; answers with what came of it, and whether it was one event at a time."""
     stamp = checkpoints.stamp(checkpoint_id, using=store.using)
     if stamp is None:
-        return Progress.BUSY
+        return Progress.BUSY, False
     if stamp.careful:
         if stamp.attempts > ALONE_ATTEMPTS:
             error = f"ended without a result {ALONE_ATTEMPTS} times: the process died or was stopped while handling it"
-            return _park_next(checkpoint_id, subscription, store, after=stamp.position, error=error)
-        return _split(checkpoint_id, subscription, store, 1)
+            return _park_next(checkpoint_id, subscription, store, after=stamp.position, error=error), True
+        return _split(checkpoint_id, subscription, store, 1), True
     if stamp.attempts > BATCH_ATTEMPTS:
-        return _become_careful(checkpoint_id, subscription, store, limit)
-    return _split(checkpoint_id, subscription, store, limit)
+        return _become_careful(checkpoint_id, subscription, store, limit), False
+    return _split(checkpoint_id, subscription, store, limit), False
 
 
 def _split(
@@ -109,7 +121,7 @@ def _split(
             return _split(checkpoint_id, subscription, store, failed.entries, skip_known=True)
         if failed.entries <= 1:
             error = parking.describe(failed.cause)
-            return _park_next(checkpoint_id, subscription, store, after=failed.after, error=error)
+            return _park_next(checkpoint_id, subscription, store, after=failed.after, error=error, is_found=is_slow)
         entries = failed.entries
     half = entries // 2
     progress = _split(checkpoint_id, subscription, store, half, skip_known=True)
@@ -206,9 +218,12 @@ def _become_careful(checkpoint_id: int, subscription: Subscription, store: Event
 
 
 def _park_next(
-    checkpoint_id: int, subscription: Subscription, store: EventStore, *, after: int, error: str
+    checkpoint_id: int, subscription: Subscription, store: EventStore, *, after: int, error: str, is_found: bool = False
 ) -> Progress:
-    """Parks the event after a position and moves past it, unless another process has gone past it meanwhile."""
+    """Parks the event after a position and moves past it, unless another process has gone past it meanwhile.
+
+    `is_found`: it is what the others were gone through one by one for, so that they need not be any longer.
+    """
     with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
         checkpoint = _lock(cursor, checkpoint_id, subscription)
         if checkpoint is None:
@@ -219,6 +234,8 @@ def _park_next(
         for row in window.rows:
             parking.park(cursor, subscription, row, error=error, store=store)
         checkpoints.move(cursor, checkpoint, window.until)
+        if is_found:
+            checkpoints.be_careful(cursor, checkpoint, None)
         return Progress.FULL
 
 
