@@ -22,6 +22,7 @@ from config.celery import warm_publishing
 from config.handler import wsgi_application
 from config.headers import with_headers
 from config.processes import end_with, raise_file_limit
+from config.statement_limits import limit_statements
 from views_readmodel.live.stream import MOST_LISTENERS, PATH, LiveChanges
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -90,4 +91,5 @@ def _end_streams_when_asked_to_stop() -> None:
 _server = multiprocessing.parent_process()
 if _server is not None and _server.pid is not None:  # one of several that a server started for itself
     end_with(parent=_server.pid)
+limit_statements()
 warm_publishing()

@@ -14,6 +14,7 @@ from celery.signals import beat_init, task_prerun, worker_init, worker_process_i
 from django.db import close_old_connections
 
 from config.processes import READY_VARIABLE, end_with
+from config.statement_limits import limit_statements
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -42,6 +43,12 @@ def drop_dead_connections(**_: Any) -> None:
     a killed backend would fail.
     """
     close_old_connections()
+
+
+@worker_init.connect(dispatch_uid="config.limit_statements")  # type: ignore[untyped-decorator]
+def limit_workers_statements(**_: Any) -> None:
+    """Let no process of the pool, nor the sweeps of the worker itself, wait for ever for a silent server."""
+    limit_statements()
 
 
 @worker_init.connect(dispatch_uid="config.bind_children")  # type: ignore[untyped-decorator]

@@ -28,7 +28,7 @@ PARKED_SECONDS: Final = 60.0
 MOST_HANGING_SECONDS: Final = 30.0
 """How long others may wait, at most, while handlers hang for good."""
 MOST_SILENT_SECONDS: Final = 60.0
-"""How long a process may wait for an answer from a server that has vanished: it is to find out within half a minute."""
+"""How long a process may wait for a server that is gone or says nothing: it is to find out within half a minute."""
 KINDS: Final[dict[str, type[Fault]]] = {}
 
 
@@ -292,18 +292,19 @@ class WebCommitSilent(Fault):
 
     name = "web: commit silent"
     role: ClassVar[str] = "web"
+    how: ClassVar[str] = "silent"
 
     def strike(self) -> None:
         """Silences a few connections; others go by, and whoever waits for an answer gives up by itself."""
         proxy = self.product.proxies.postgres
         most = self.random.randint(1, 3)
-        fault = CommitFault(role=self.role, how="silent", share=self.random.choice([0.1, 0.3]), most=most)
-        before = proxy.done["commits silent"]
+        fault = CommitFault(role=self.role, how=self.how, share=self.random.choice([0.1, 0.3]), most=most)
+        before = proxy.done[f"commits {self.how}"]
         try:
             with self.product.proxies.commits(fault):
                 self.product.wait(
-                    lambda: proxy.done["commits silent"] >= before + most,
-                    f"{most} commits of {self.role} were silent",
+                    lambda: proxy.done[f"commits {self.how}"] >= before + most,
+                    f"{most} commits of {self.role} were {self.how}",
                     seconds=60.0,
                 )
             self._pass_by()
@@ -329,6 +330,21 @@ class WorkerCommitSilent(WebCommitSilent):
 
     name = "worker: commit silent"
     role = "worker"
+
+
+class WebCommitMute(WebCommitSilent):
+    """The database has committed, and says nothing any more, as behind a pooler that hangs: probes are answered."""
+
+    name = "web: commit mute"
+    how = "mute"
+
+
+class WorkerCommitMute(WebCommitSilent):
+    """The same for workers."""
+
+    name = "worker: commit mute"
+    role = "worker"
+    how = "mute"
 
 
 class ClockSetBack(Fault):

@@ -37,7 +37,8 @@ class CommitFault:
 
     role: str  # whose: web, worker
     how: str  # "unsent": cut before it arrives; "unanswered": cut once it is done; "late": the answer is held back;
-    # "silent": it is done, and nothing comes through on that connection any more, which nobody ends
+    # "silent": it is done, and nothing comes through on that connection any more, which nobody ends; "mute": the same,
+    # but what is sent is still acknowledged
     share: float  # of that role's commits
     seconds: float = 0.0  # by how much the answer is late
     most: int = 0  # of them; 0: as many as there are
@@ -113,12 +114,15 @@ class Pipe:
         """Ends the connection as a server that is started anew would."""
         self._writer.transport.abort()
 
-    def deafen(self) -> int:
-        """Has the system drop whatever still comes from the other end, as on a broken cable; answers with its port.
+    def deafen(self) -> None:
+        """Has the system drop whatever still comes from the other end, as on a broken cable.
 
         Not even its probes are answered: to the other end it is a peer that has vanished.
         """
         drop_everything(self._writer.get_extra_info("socket"))
+
+    def other_port(self) -> int:
+        """The port of the other end."""
         return int(self._writer.get_extra_info("peername")[1])
 
 
@@ -255,9 +259,11 @@ class PostgresLink(Link):
                 self.proxy.done[f"commits {fault.how}"] += 1
                 if fault.how == "unanswered":
                     raise ConnectionResetError
-                if fault.how == "silent":
+                if fault.how in ("silent", "mute"):
                     self._silent = True
-                    self.proxy.silent[self.back.deafen()] = self.back
+                    self.proxy.silent[self.back.other_port()] = self.back
+                    if fault.how == "silent":
+                        self.back.deafen()
                     return
                 await asyncio.sleep(fault.seconds)
             elif message[:1] == b"Z":
