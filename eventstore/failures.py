@@ -20,8 +20,8 @@ _LOCK_NOT_AVAILABLE: Final = "55P03"
 # Connection lost, transaction rolled back, resources short (disk full …), objects in use, operator intervention
 # (shutdown, cancelled query), input/output error: none of them says anything about the event at hand.
 _PASSING_CLASSES: Final = frozenset({"08", "40", "53", "55", "57", "58"})
-# The transaction stood idle, or went on, for longer than the server allows.
-_PASSING_STATES: Final = frozenset({"25P03", "25P04"})
+# The transaction stood idle, or it or one statement of it went on, for longer than the server allows.
+_TOO_LONG_STATES: Final = frozenset({"25P03", "25P04", "57014"})
 
 
 def sqlstate_of(error: BaseException) -> str:
@@ -55,9 +55,9 @@ def is_lost_race(error: BaseException) -> bool:
     return sqlstate_of(error) in (_SERIALIZATION_FAILURE, _DEADLOCK_DETECTED)
 
 
-def was_idle_too_long(error: BaseException) -> bool:
-    """Whether the server ended the transaction because nothing, or not enough, came of it in time."""
-    return sqlstate_of(error) in _PASSING_STATES
+def took_too_long(error: BaseException) -> bool:
+    """Whether the server ended the transaction, or a statement, because nothing, or not enough, came of it in time."""
+    return sqlstate_of(error) in _TOO_LONG_STATES
 
 
 def is_passing(error: BaseException) -> bool:
@@ -69,4 +69,4 @@ def is_passing(error: BaseException) -> bool:
     state = sqlstate_of(error)
     if not state:
         return isinstance(error, OperationalError | psycopg.OperationalError)
-    return state[:2] in _PASSING_CLASSES or state in _PASSING_STATES
+    return state[:2] in _PASSING_CLASSES or state in _TOO_LONG_STATES

@@ -23,7 +23,7 @@ from django.db.backends.utils import CursorWrapper
 from eventstore import metrics
 from eventstore.appending import StreamBusy
 from eventstore.events import RecordedEvent
-from eventstore.failures import is_passing
+from eventstore.failures import is_passing, took_too_long
 from eventstore.loading import cache
 from eventstore.rows import EventRow, decode_rows
 from eventstore.store import EventStore, LostRace, Unit
@@ -368,7 +368,7 @@ def discard(
 
 
 def _is_passing(error: Exception) -> bool:
-    return isinstance(error, StreamBusy) or is_passing(error)
+    return isinstance(error, StreamBusy) or (is_passing(error) and not took_too_long(error))
 
 
 def _stamp(parked_key_id: int, *, using: str) -> int | None:

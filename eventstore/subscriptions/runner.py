@@ -21,7 +21,7 @@ from django.db.backends.utils import CursorWrapper
 
 from eventstore import metrics
 from eventstore.appending import StreamBusy, StreamConflict
-from eventstore.failures import is_lost_race, is_passing, was_idle_too_long
+from eventstore.failures import is_lost_race, is_passing, took_too_long
 from eventstore.loading import cache
 from eventstore.registry import UnknownEventType
 from eventstore.rows import decode_rows
@@ -249,8 +249,8 @@ def _hold(checkpoint_id: int, subscription: Subscription, error: Exception, *, u
     metrics.HELD.labels(subscription.id).inc()
     seconds = HOLD_PROGRAM_SECONDS if isinstance(error, _NOT_ITS_FAULT) else HOLD_SECONDS
     try:
-        # Who let the transaction stand idle was this very batch: that counts as an attempt without a result.
-        forget = not was_idle_too_long(error)
+        # What took too long was this very batch: that counts as an attempt without a result.
+        forget = not took_too_long(error)
         checkpoints.hold(checkpoint_id, seconds=seconds, reason=reason, forget_attempts=forget, using=using)
     except Exception as unheld:
         if not is_passing(unheld):

@@ -328,6 +328,7 @@ GUARDS: Final = (
         "        if head is None:\n"
         "            return Outcome.BUSY\n",
         (f"{STORE}sequencer.py::test_four_sequencers_and_readers_under_concurrent_commits_miss_and_double_nothing",),
+        fails="IntegrityError",
     ),
     Guard(
         "it begins at the lowest id, always",
@@ -660,11 +661,18 @@ GUARDS: Final = (
         (f"{STORE}deadlines.py::test_a_batch_of_slow_ones_is_gone_through_one_by_one",),
     ),
     Guard(
-        "a transaction that stood idle too long counts as an attempt",
+        "a transaction that took too long counts as an attempt",
         "eventstore/subscriptions/runner.py",
-        "        forget = not was_idle_too_long(error)\n",
+        "        forget = not took_too_long(error)\n",
         "        forget = True\n",
-        (f"{STORE}deadlines.py::test_a_transaction_that_the_server_ended_for_standing_idle_counts_as_an_attempt",),
+        (f"{STORE}deadlines.py::test_what_the_server_ended_for_taking_too_long_counts_as_an_attempt",),
+    ),
+    Guard(
+        "and so does a retry that took too long",
+        "eventstore/subscriptions/parking.py",
+        "(is_passing(error) and not took_too_long(error))",
+        "is_passing(error)",
+        (f"{STORE}deadlines.py::test_what_the_server_ended_for_taking_too_long_counts_as_an_attempt",),
     ),
     Guard(
         "a statement under way is not interrupted",

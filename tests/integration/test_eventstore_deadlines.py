@@ -182,21 +182,31 @@ def test_between_retries_that_hang_what_is_not_parked_has_its_turn(monkeypatch: 
     assert len(parked()) == 3
 
 
-def test_a_transaction_that_the_server_ended_for_standing_idle_counts_as_an_attempt(
-    monkeypatch: pytest.MonkeyPatch,
+def _stand_idle() -> None:
+    rows("SET LOCAL idle_in_transaction_session_timeout = '100ms'")
+    time.sleep(0.5)
+
+
+def _ask_for_too_much() -> None:
+    rows("SET LOCAL statement_timeout = '100ms'")
+    rows("SELECT pg_sleep(60)")
+
+
+@pytest.mark.parametrize("overdo", [_stand_idle, _ask_for_too_much])
+def test_what_the_server_ended_for_taking_too_long_counts_as_an_attempt(
+    overdo: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What no deadline reaches, one process alone must find out all the same."""
     monkeypatch.setattr(handling, "BATCH_SECONDS", FOREVER)
     monkeypatch.setattr(handling, "ALONE_SECONDS", FOREVER)
     _fill("a", POISON, "b")
 
-    def stand_idle(recorded: Added) -> None:
-        rows("SET LOCAL idle_in_transaction_session_timeout = '100ms'")
+    def overdo_it(recorded: Added) -> None:
         if recorded.data.sku == POISON:
-            time.sleep(0.5)
+            overdo()
         note(recorded)
 
-    shop = Shop(watching(stand_idle))
+    shop = Shop(watching(overdo_it))
     for _ in range(12):
         together([shop.drain])
         make_due()
@@ -206,6 +216,12 @@ def test_a_transaction_that_the_server_ended_for_standing_idle_counts_as_an_atte
     assert [position for _, _, position in parked()] == [4]
     together([shop.drain])
     assert notes() == ["a", "b"]
+    before = value("SELECT attempts FROM eventstore_parked_key")
+    make_due()
+    together([shop.drain])
+    ((attempts, error),) = rows("SELECT attempts, error FROM eventstore_parked_key")
+    assert attempts == before + 1
+    assert "timeout" in error
 
 
 def test_a_turn_that_hangs_ends_the_process_that_sweeps_in_need(monkeypatch: pytest.MonkeyPatch) -> None:
