@@ -14,6 +14,7 @@ import pytest
 from eventstore.events import RecordedEvent
 from eventstore.ids import new_id
 from eventstore.subscriptions import parking
+from eventstore.subscriptions.handling import ALONE_SECONDS
 from eventstore.subscriptions.parking import NotDiscardable, Retry, discard, retry
 from eventstore.subscriptions.registry import Execute, Follows, SubscriptionRegistry, handles
 from tests.integration.shops import (
@@ -486,6 +487,31 @@ def test_two_retries_at_once_handle_it_once() -> None:
     make_due()
     assert shop.drain()
     assert notes() == [POISON, *"abcdef"]
+
+
+def test_a_retry_beside_one_that_is_under_way_does_nothing() -> None:
+    sickness, began, done = Sickness(POISON), threading.Event(), threading.Event()
+
+    def handle_slowly(recorded: Added) -> None:
+        sickness.handle(recorded)
+        if recorded.data.sku == POISON and not began.is_set():
+            began.set()
+            assert done.wait(ALONE_SECONDS / 2)
+
+    def retry_meanwhile() -> Retry:
+        assert began.wait(ALONE_SECONDS * 10)
+        outcome = retry(key_id, watcher, store=shop.store)
+        done.set()
+        return outcome
+
+    shop = Shop(watching(handle_slowly))
+    shop.add(shop.open(), POISON)
+    assert shop.drain()
+    sickness.skus.clear()
+    (watcher,) = shop.store.subscriptions.all()
+    key_id = _key_id()
+    assert together([lambda: retry(key_id, watcher, store=shop.store), retry_meanwhile]) == [Retry.FREED, Retry.BUSY]
+    assert notes() == [POISON]
 
 
 def test_a_retry_of_what_was_handled_under_a_lost_checkpoint_changes_nothing() -> None:
