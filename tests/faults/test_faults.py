@@ -23,7 +23,9 @@ LONG = frozenset(
         "several handlers hang",
         "two sequencers",
         "unknown event",
+        "web: commit mute",
         "web: commit silent",
+        "worker: commit mute",
         "worker: commit silent",
     }
 )
