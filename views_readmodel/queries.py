@@ -20,7 +20,7 @@ from django.db import connections, router
 
 from eventstore.rest.freshness import MAX_WAIT_SECONDS, NotYetVisible, read_until
 from eventstore.tables import Row
-from transfers.published.events import FINAL_STATUSES
+from transfers.published.events import FINAL_STATUSES, TransferStatus
 from views_readmodel import models
 from views_readmodel.projections.accounts import AccountRow, EntryRow
 from views_readmodel.projections.customers import CustomerRow
@@ -283,6 +283,31 @@ ORDER BY t.created_at DESC, t.transfer_id DESC
 LIMIT %(limit)s
 """
 
+# Transfers of some amounts, newest first. Each amount in each state is one piece of one index, of which no more is read
+# than is shown: no other index is in the order that is asked for, however common an amount or a state is.
+_TRANSFERS_OF_AMOUNTS = """
+SELECT t.transfer_id, t.from_account_id, t.to_account_id, t.amount, t.currency, t.description, t.reference, t.metadata,
+    t.state, t.failure_reason, t.initiated_by, t.approved_by, t.reverses, t.reversed_by, t.created_at, t.execute_at,
+    t.completed_at, t.from_account_version, t.to_account_version, t.correlation_id, t.changed_at, t.version
+FROM unnest(%(currencies)s::text[], %(amounts)s::bigint[]) AS asked (currency, amount)
+CROSS JOIN unnest(%(states)s::text[]) AS wanted (state)
+CROSS JOIN LATERAL (
+    SELECT * FROM readmodel.transfer
+    WHERE (currency, amount, state, created_at, transfer_id) >= (
+            asked.currency, asked.amount, wanted.state,
+            coalesce(%(created_from)s::timestamptz, '-infinity'), '00000000-0000-0000-0000-000000000000'::uuid
+        )
+        AND (currency, amount, state, created_at, transfer_id) < (
+            asked.currency, asked.amount, wanted.state,
+            coalesce(%(before_at)s::timestamptz, 'infinity'), %(before_id)s::uuid
+        )
+    ORDER BY currency DESC, amount DESC, state DESC, created_at DESC, transfer_id DESC
+    LIMIT %(limit)s
+) AS t
+ORDER BY t.created_at DESC, t.transfer_id DESC
+LIMIT %(limit)s
+"""
+
 # A customer.
 _CUSTOMER = """
 SELECT customer_id, name, email, phone, reference, created_at, changed_at, version
@@ -326,6 +351,8 @@ LEFT JOIN readmodel.account payee ON payee.account_id = t.to_account_id
 WHERE t.transfer_id = %(transfer_id)s
 """
 
+_STATES: Final = [status.value for status in TransferStatus]
+_LEAST_ID: Final = UUID(int=0)
 _SETTLED_STATES: Final = [*sorted(status.value for status in FINAL_STATUSES), *WAITING_STATES]
 
 
@@ -500,6 +527,31 @@ def transfers(
         created_to=created_to,
         limit=limit,
         **_after(after),
+    )
+
+
+def transfers_of_amounts(
+    *,
+    amounts: Mapping[str, int],
+    state: str | None = None,
+    created_from: datetime | None = None,
+    created_to: datetime | None = None,
+    after: Newest | None = None,
+    limit: int,
+) -> list[TransferRow]:
+    """Transfers, newest first, of the amount that belongs to their currency; `created_to` is exclusive."""
+    ends = [end for end in (after, (created_to, _LEAST_ID) if created_to else None) if end]
+    before_at, before_id = min(ends, default=(None, _LEAST_ID))
+    return _rows(
+        _TRANSFERS_OF_AMOUNTS,
+        TransferRow,
+        currencies=list(amounts),
+        amounts=list(amounts.values()),
+        states=[state] if state else _STATES,
+        created_from=created_from,
+        before_at=before_at,
+        before_id=before_id,
+        limit=limit,
     )
 
 

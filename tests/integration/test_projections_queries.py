@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from unicodedata import normalize
@@ -21,6 +21,7 @@ from tests.conftest import Database
 from tests.integration.history import History, dispatch
 from transfers.published.events import TransferStatus
 from views_readmodel import queries
+from views_readmodel.pages.forms.finding import amounts_in
 from views_readmodel.queries import Subject
 
 NOBODY = UUID(int=1)
@@ -237,6 +238,55 @@ def test_it_says_when_more_customers_have_a_name_than_are_looked_through(history
         assert len(queries.find_accounts(search="bruckner", limit=10)) == 2
 
 
+def test_it_lists_the_transfers_of_an_amount_newest_first_page_by_page(history: History) -> None:
+    household, shop, _ = history.accounts
+    more = []
+    for _ in range(2):
+        more.append(history.transfer(household, shop, 2_00))
+        history.write()
+    dispatch()
+    expected = [more[1], more[0], history.transfers[5], history.transfers[4]]  # in three states
+    amounts = {"JPY": 2, "EUR": 2_00, "KWD": 2_000}
+    assert [found.transfer_id for found in queries.transfers_of_amounts(amounts=amounts, limit=10)] == expected
+    pages, after = [], None
+    while page := queries.transfers_of_amounts(amounts=amounts, limit=1, after=after):
+        pages += page
+        after = (page[-1].created_at, page[-1].transfer_id)
+    assert [found.transfer_id for found in pages] == expected
+    between = {"created_from": pages[1].created_at, "created_to": pages[0].created_at}
+
+    def found(**narrowed: Any) -> list[UUID]:
+        return [row.transfer_id for row in queries.transfers_of_amounts(amounts=amounts, limit=10, **narrowed)]
+
+    assert found(**between) == expected[1:2]
+    assert found(created_to=pages[0].created_at) == expected[1:]
+    assert found(created_to=pages[0].created_at, after=(pages[2].created_at, pages[2].transfer_id)) == expected[3:]
+    assert found(state="COMPLETED") == expected[:2]
+    assert queries.transfers_of_amounts(amounts={"JPY": 2_00, "EUR": 3_00}, limit=10) == []
+
+
+def test_no_amount_or_state_is_so_common_that_more_is_read_than_shown(fresh_database: Database) -> None:
+    History().busy(accounts=4, transfers=2_000).write()
+    dispatch()
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE readmodel.transfer")
+        for narrowed in ({}, {"state": "REFUNDED"}):
+            with CaptureQueriesContext(connection) as captured:
+                queries.transfers_of_amounts(amounts=amounts_in("0.01"), **narrowed, limit=10)
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {captured[0]['sql']}")
+            plan = cursor.fetchone()[0][0]["Plan"]
+            read = [node for node in _nodes(plan) if node.get("Relation Name") == "transfer"]
+            assert [node["Index Name"] for node in read] == ["transfer_of_amount"]
+            assert all(node["Actual Rows"] * node["Actual Loops"] <= 11 for node in read), plan
+            assert not any(node.get("Rows Removed by Filter") for node in read), plan
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", []):
+        yield from _nodes(inner)
+
+
 def test_it_answers_with_a_customer_as_they_are_today(history: History) -> None:
     bob = queries.customer(customer_id=history.customers[1])
     assert bob is not None
@@ -299,6 +349,7 @@ READS: dict[str, Callable[[History], Any]] = {
     "statement": lambda history: queries.entries(account_id=history.accounts[0], limit=50),
     "transfer": lambda history: queries.transfer(transfer_id=history.transfers[0]),
     "transfers": lambda _: queries.transfers(limit=50),
+    "transfers of an amount": lambda _: queries.transfers_of_amounts(amounts={"EUR": 150_00, "JPY": 150}, limit=50),
     "transfers of an account": lambda history: queries.transfers(account_id=history.accounts[0], limit=50),
     "customer": lambda history: queries.customer(customer_id=history.customers[0]),
     "customers": lambda _: queries.customers(search="alice", limit=50),
@@ -328,6 +379,9 @@ def test_every_list_is_read_from_an_index_however_long_it_is(fresh_database: Dat
             state="COMPLETED", created_from=line.recorded_at, created_to=middle.created_at, after=newest, limit=10
         ),
         lambda: queries.transfers(reference="none", limit=10),
+        lambda: queries.transfers_of_amounts(amounts=amounts_in("0.01"), limit=10),
+        lambda: queries.transfers_of_amounts(amounts={"EUR": 1}, limit=10, after=newest, created_to=line.recorded_at),
+        lambda: queries.transfers_of_amounts(amounts={"EUR": 1}, state="REFUNDED", limit=10),
         lambda: queries.entries(account_id=hot, limit=10, after=line.version),
         lambda: queries.entries(account_id=hot, limit=10, created_to=line.recorded_at),
         lambda: queries.transfer(transfer_id=history.transfers[0]),

@@ -13,6 +13,7 @@ from transfers.published.events import TransferStatus
 from views_readmodel.pages import wording
 from views_readmodel.pages.forms.currencies import CurrencyField, currency_of
 from views_readmodel.pages.forms.fields import AmountField
+from views_readmodel.pages.forms.finding import AskedAmountField, amounts_in
 from views_readmodel.pages.story import story_of
 from views_readmodel.pages.tags import money, movement
 from views_readmodel.projections.accounts import EntryKind
@@ -283,3 +284,55 @@ def test_a_transfer_tells_its_story(transfer: TransferView, steps: list[str], se
 def test_a_story_is_told_before_its_accounts_can_be_seen() -> None:
     story = story_of(_transfer(TransferStatus.INITIAL, CREATED), payer=None, payee=None)
     assert story.sentence == "150.00 EUR is about to leave the paying account."
+
+
+@pytest.mark.parametrize(
+    "asked", ["150 EUR", "EUR 150", "150eur", "150.00 euro", "Euro 150.", "1 5 0.0 EUR", "0150 EUR"]
+)
+def test_an_amount_is_looked_for_with_its_currency_on_either_side(asked: str) -> None:
+    assert amounts_in(asked) == {"EUR": 150_00}
+
+
+@pytest.mark.parametrize(
+    ("asked", "euros", "yen", "dinars"),
+    [
+        ("150", 150_00, 150, 150_000),
+        ("1,500.00", 1_500_00, None, 1_500_000),
+        ("1,500", None, 1_500, None),  # where there are decimals, the comma could mean them
+        ("0.005", None, None, 5),
+        ("9999999999.99", 9_999_999_999_99, None, None),
+    ],
+)
+def test_an_amount_without_a_currency_is_looked_for_in_each_that_has_such(
+    asked: str, euros: int | None, yen: int | None, dinars: int | None
+) -> None:
+    found = amounts_in(asked)
+    assert (found.get("EUR"), found.get("JPY"), found.get("KWD")) == (euros, yen, dinars)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("alice", "This is not an amount. Write it like 1500.00 or 150 EUR."),
+        ("EUR", "This is not an amount."),
+        ("150 peso", "This is not an amount."),
+        ("EUR 150 EUR", "This is not an amount."),
+        ("alice 150", "This is not an amount."),
+        ("12,5", "This is not an amount."),
+        ("2026-11-28", "This is not an amount."),
+        ("-150 EUR", "never negative"),
+        ("\N{MINUS SIGN}150", "never negative"),
+        ("0", "more than zero"),
+        ("150.00 JPY", "JPY has no decimals, and this has 2."),
+        ("1.23456", "No currency has 5 decimals."),
+        ("999999999999.5", "more than the bank moves at once"),
+        ("1" * 50, "more than the bank moves at once"),
+        ("\N{ARABIC-INDIC DIGIT ONE}", "This is not an amount."),
+        ("1" * 100, "at most 60 characters"),
+    ],
+)
+def test_what_is_no_amount_finds_nothing_and_the_list_says_why(asked: str, words: str) -> None:
+    if len(asked) < 100:
+        assert amounts_in(asked) == {}
+    with pytest.raises(forms.ValidationError, match=words):
+        AskedAmountField(max_length=60).clean(asked)

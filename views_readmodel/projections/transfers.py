@@ -139,7 +139,7 @@ def step_of(recorded: RecordedEvent[TransferEvent]) -> StepRow:
 
 @projection(
     id="views.transfers",
-    version=1,
+    version=2,  # 2: found by amount
     handles=get_args(TransferEvent),
     schema="readmodel",
     ddl=Path(__file__).with_name("transfers.sql").read_text(encoding="utf-8"),

@@ -27,6 +27,7 @@ CREATE INDEX transfer_newest ON transfer (created_at, transfer_id);
 CREATE INDEX transfer_from ON transfer (from_account_id, created_at, transfer_id);
 CREATE INDEX transfer_to ON transfer (to_account_id, created_at, transfer_id);
 CREATE INDEX transfer_in_state ON transfer (state, created_at, transfer_id);
+CREATE INDEX transfer_of_amount ON transfer (currency, amount, state, created_at, transfer_id);
 CREATE INDEX transfer_of_reference ON transfer (reference, created_at, transfer_id) WHERE reference IS NOT NULL;
 
 -- One row for each of a transfer's events. Rows are only ever added.

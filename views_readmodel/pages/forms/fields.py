@@ -40,29 +40,37 @@ class AmountField(forms.CharField):
 
     def clean(self, value: Any) -> Any:
         """The amount as text with exactly the currency's decimals; without a currency, as much as can be judged."""
-        text = super().clean(value).translate(_SPACES)
-        if not text:
-            return text
-        decimals = decimals_of(self.currency) if self.currency else _MOST_DECIMALS
-        if _AS_SHOWN.fullmatch(text) or (decimals == 0 and _WHOLE_AS_SHOWN.fullmatch(text)):
-            text = text.replace(",", "")
-        whole, rest = self._parts(text)
-        if len(rest) > decimals:
-            raise forms.ValidationError(_too_many_decimals(len(rest), self.currency), code="too_many_decimals")
-        if not self.zero_allowed and not (whole + rest).strip("0"):
-            raise forms.ValidationError("The amount must be more than zero.", code="amount_not_positive")
-        if len(whole) > _LONGEST_WHOLE or (self.currency and int(whole + rest.ljust(decimals, "0")) > MAX_AMOUNT_MINOR):
-            raise forms.ValidationError(_too_large(self.currency), code="limit_exceeded")
-        return f"{whole}.{rest.ljust(decimals, '0')}" if decimals else whole
+        text = super().clean(value)
+        return read_amount(text, currency=self.currency, zero_allowed=self.zero_allowed) if text else text
 
-    def _parts(self, text: str) -> tuple[str, str]:
-        """Whole units without leading zeros, and the decimals as they were written."""
-        found = _PLAIN.fullmatch(text)
-        if found is not None:
-            return found[1].lstrip("0") or "0", found[2] or ""
-        if text[0] in _MINUSES and _PLAIN.fullmatch(text[1:]):
-            raise forms.ValidationError("An amount is never negative. Write it without the sign.", code="negative")
-        raise forms.ValidationError(f"This is not an amount. Write it like {_example(self.currency)}.", code="invalid")
+
+def read_amount(text: str, *, currency: str, zero_allowed: bool = False) -> str:
+    """The amount in the form that services take; with "" for the currency, as much as can be judged.
+
+    Raises `ValidationError` for what is no amount of the currency.
+    """
+    text = text.translate(_SPACES)
+    decimals = decimals_of(currency) if currency else _MOST_DECIMALS
+    if _AS_SHOWN.fullmatch(text) or (decimals == 0 and _WHOLE_AS_SHOWN.fullmatch(text)):
+        text = text.replace(",", "")
+    whole, rest = _parts(text, currency)
+    if len(rest) > decimals:
+        raise forms.ValidationError(_too_many_decimals(len(rest), currency), code="too_many_decimals")
+    if not zero_allowed and not (whole + rest).strip("0"):
+        raise forms.ValidationError("The amount must be more than zero.", code="amount_not_positive")
+    if len(whole) > _LONGEST_WHOLE or (currency and int(whole + rest.ljust(decimals, "0")) > MAX_AMOUNT_MINOR):
+        raise forms.ValidationError(_too_large(currency), code="limit_exceeded")
+    return f"{whole}.{rest.ljust(decimals, '0')}" if decimals else whole
+
+
+def _parts(text: str, currency: str) -> tuple[str, str]:
+    """Whole units without leading zeros, and the decimals as they were written."""
+    found = _PLAIN.fullmatch(text)
+    if found is not None:
+        return found[1].lstrip("0") or "0", found[2] or ""
+    if text.startswith(_MINUSES) and _PLAIN.fullmatch(text[1:]):
+        raise forms.ValidationError("An amount is never negative. Write it without the sign.", code="negative")
+    raise forms.ValidationError(f"This is not an amount. Write it like {_example(currency)}.", code="invalid")
 
 
 def _example(currency: str) -> str:
