@@ -55,6 +55,23 @@ def test_find_takes_an_account_number_and_a_transfer_s_id(open_as: Open, teller_
         expect(page).to_have_url(re.compile(reached))
 
 
+def test_find_takes_an_amount_while_it_is_typed_and_leads_by_the_arrows_to_a_transfer_of_it(
+    open_as: Open, teller_api: Api
+) -> None:
+    payer, payee = teller_api.account(balance="12345.00"), teller_api.account(balance="0.00")
+    older, newer = (teller_api.transfer(payer, payee, "1234.56") for _ in range(2))
+    page = open_as("teller", "/")
+    for asked, steps, reached in (("1,234.56 eur", 1, newer), ("1234.56", 2, older)):
+        page.keyboard.press("/")
+        page.locator("#find-box").press_sequentially(asked)
+        expect(page.locator("#find-results [role=option]")).to_have_count(2)
+        for _ in range(steps):
+            page.keyboard.press("ArrowDown")
+        expect(page.locator("#find-results [aria-selected=true]")).to_contain_text("Transfer 1,234.56EUR")
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(re.compile(reached["transfer_id"]))
+
+
 def test_find_leads_by_the_arrows_to_all_that_it_has_no_room_for(open_as: Open, teller_api: Api) -> None:
     for _ in range(7):
         teller_api.account(balance="12.00", name="Ottilie Oehler")

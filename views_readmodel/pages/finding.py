@@ -1,7 +1,8 @@
-"""Find: one box for customers by name, accounts by number, title or customer, and transfers by id."""
+"""Find: one box for customers by name, accounts by number, title or customer, and transfers by id or amount."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -12,21 +13,24 @@ from accounts.permissions import AccountsPermission
 from eventstore.rest.correlation import parse_uuid
 from transfers.permissions import TransfersPermission
 from views_readmodel import queries
+from views_readmodel.pages.forms.finding import amounts_in
 from views_readmodel.pages.transfers import with_accounts
 from views_readmodel.pages.viewing import SIGNED_IN, page, typed
+from views_readmodel.projections.transfers import TransferRow
 
 EACH: Final = 6
 """How many of each kind are shown; for more of them there is the way to the list."""
 SHORTEST: Final = 2
-"""From how many characters on it is worth looking."""
+"""From how many characters on it is worth looking for names and numbers."""
 
 
 @page(SIGNED_IN)
 def find(request: HttpRequest) -> HttpResponse:
     """What matches, by kind; as a fragment while somebody types, or as a page."""
     asked = typed(request, "q")
-    found = _found(request.user, asked) if len(asked) >= SHORTEST else {}
-    context = {"q": asked, "asked": len(asked) >= SHORTEST, "nothing": not any(found.values()), **found}
+    found = _found(request.user, asked)
+    is_enough = len(asked) >= SHORTEST or any(found.values())
+    context = {"q": asked, "asked": is_enough, "nothing": not any(found.values()), **found}
     fragment = request.htmx and not request.htmx.boosted  # type: ignore[attr-defined]
     return render(request, "staff/found.html" if fragment else "staff/find.html", context)
 
@@ -34,9 +38,11 @@ def find(request: HttpRequest) -> HttpResponse:
 def _found(user: Any, asked: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     id = parse_uuid(asked)
-    if user.has_perm(TransfersPermission.VIEW_TRANSFERS) and id:
-        transfer = queries.transfer(transfer_id=id)
-        found["transfers"] = with_accounts([transfer]) if transfer else []
+    if user.has_perm(TransfersPermission.VIEW_TRANSFERS):
+        transfers = _transfers(asked, id)
+        found |= {"transfers": with_accounts(transfers[:EACH]), "more_transfers": len(transfers) > EACH}
+    if len(asked) < SHORTEST:
+        return found
     if user.has_perm(AccountsPermission.VIEW_ACCOUNTS):
         accounts = _accounts(asked, id)
         found |= {"accounts": accounts[:EACH], "more_accounts": len(accounts) > EACH}
@@ -44,6 +50,14 @@ def _found(user: Any, asked: str) -> dict[str, Any]:
         customers = queries.customers(search=asked, limit=EACH + 1)
         found |= {"customers": customers[:EACH], "more_customers": len(customers) > EACH}
     return found
+
+
+def _transfers(asked: str, id: UUID | None) -> Sequence[TransferRow]:
+    if id is not None:
+        transfer = queries.transfer(transfer_id=id)
+        return [transfer] if transfer else []
+    amounts = amounts_in(asked)
+    return queries.transfers_of_amounts(amounts=amounts, limit=EACH + 1) if amounts else []
 
 
 def _accounts(asked: str, id: UUID | None) -> list[queries.AccountView]:

@@ -14,7 +14,7 @@ from transfers.published.events import TransferStatus
 from views_readmodel import queries
 from views_readmodel.pages.commanding import posting
 from views_readmodel.pages.days import bank_zone, bank_zone_elsewhere
-from views_readmodel.pages.forms.days import OpenSpanForm
+from views_readmodel.pages.forms.finding import TransfersForm
 from views_readmodel.pages.story import Story, story_of
 from views_readmodel.pages.viewing import listed, page
 from views_readmodel.projections.transfers import TransferRow
@@ -32,15 +32,18 @@ class Line(NamedTuple):
 
 @page(TransfersPermission.VIEW_TRANSFERS)
 def transfers(request: HttpRequest) -> HttpResponse:
-    """All transfers, newest first, or those in a state and of some of the bank's days."""
+    """All transfers, newest first, or those in a state, of an amount, and of some of the bank's days."""
     state = request.GET.get("state", "")
     state = state if state in STATES else ""
-    form = OpenSpanForm(request.GET)
+    form = TransfersForm(request.GET)
 
     def rows(after: Any, limit: int) -> list[TransferRow]:
         if not form.is_valid():
             return []
-        return queries.transfers(state=state or None, **form.moments(), after=after, limit=limit)
+        narrowed: dict[str, Any] = {"state": state or None, **form.moments()}
+        if amounts := form.cleaned_data["amount"]:
+            return queries.transfers_of_amounts(amounts=amounts, **narrowed, after=after, limit=limit)
+        return queries.transfers(**narrowed, after=after, limit=limit)
 
     shown, older = listed(request, rows, key=lambda row: (row.created_at, row.transfer_id), key_type=queries.Newest)
     context = {

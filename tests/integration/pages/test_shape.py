@@ -31,6 +31,8 @@ def addresses(bank: dict[str, UUID]) -> list[str]:
         "/find",
         "/find?q=Alice",
         f"/find?q={bank['transfer']}",
+        "/find?q=150",
+        "/find?q=1",
         "/customers",
         "/customers?search=alice",
         "/customers/register",
@@ -51,6 +53,8 @@ def addresses(bank: dict[str, UUID]) -> list[str]:
         "/transfers",
         "/transfers?state=COMPLETED",
         "/transfers?state=COMPLETED&first=2020-01-01&last=2999-12-31",
+        "/transfers?state=COMPLETED&first=2020-01-01&last=2999-12-31&amount=1",
+        "/transfers?amount=150+EUR",
         "/transfers/new",
         f"/transfers/new?from={payer}",
         "/transfers/accounts?from_account=alice&list=payers",
@@ -96,14 +100,17 @@ def test_lists_go_on_where_they_stopped(teller: Desk, bank: dict[str, UUID]) -> 
 
 
 def test_the_way_back_to_the_newest_keeps_what_was_filtered_and_searched_for(
-    teller: Desk, bank: dict[str, UUID]
+    teller: Desk, counter: Counter, bank: dict[str, UUID]
 ) -> None:
+    counter.transfer(bank["payer"], bank["payee"], "150.00")
+    dispatch()
     with patch("views_readmodel.pages.viewing.PAGE_ROWS", 1):
         for address in (
             f"/accounts/{bank['payer']}?kind=deposit",
             "/accounts?search=alice&state=OPEN&currency=EUR",
             "/customers?search=alice",
             "/transfers?state=COMPLETED",
+            "/transfers?amount=150+EUR",
         ):
             older = f"{address}&cursor={_cursor(teller.get(address).content.decode())}"
             page = teller.get(older).content.decode()
@@ -199,6 +206,67 @@ def test_find_leads_to_all_that_it_has_no_room_for(teller: Desk, counter: Counte
     assert accounts == [str(id) for id in reversed(made)]
     assert len(set(customers)) == 7
     assert "Show all" not in teller.get(f"/find?q={made[0]}").content.decode()
+
+
+def test_find_takes_an_amount_and_leads_to_all_transfers_of_it(
+    teller: Desk, counter: Counter, bank: dict[str, UUID]
+) -> None:
+    made = [counter.transfer(bank["payer"], bank["payee"], "7.13") for _ in range(7)]
+    dispatch()
+    for asked in ("7.13", "7.13 EUR", "eur 7.13"):
+        for fragment in ({}, {"HX-Request": "true"}):
+            page = teller.get(f"/find?q={asked}", **fragment).content.decode()
+            assert re.findall(r'href="/transfers/([^"]+)"', page[page.index("option") :]) == [
+                str(id) for id in reversed(made[1:])
+            ]
+        (every,) = re.findall(r'href="(/transfers\?amount=[^"]+)"', page)
+        with patch("views_readmodel.pages.viewing.PAGE_ROWS", 3):
+            listed = _followed(teller, unescape(every), r'<tr id="transfer-([^"]+)">')
+        assert listed == [str(id) for id in reversed(made)]
+    only = counter.transfer(bank["payer"], bank["payee"], "7.19")
+    dispatch()
+    page = teller.get("/find?q=7.19").content.decode()
+    assert str(only) in page
+    assert "Show all transfers" not in page
+    for asked in ("7.13 USD", "7.131", "713", "-7.13", "7,13"):
+        assert "Nothing found" in teller.get(f"/find?q={asked}").content.decode(), asked
+
+
+def test_an_amount_of_one_digit_finds_transfers_and_nothing_else(
+    teller: Desk, counter: Counter, bank: dict[str, UUID]
+) -> None:
+    made = counter.transfer(bank["payer"], bank["payee"], "6.00")
+    dispatch()
+    page = teller.get("/find?q=6").content.decode()
+    assert str(made) in page
+    assert 'href="/accounts/' not in page
+    assert "Two letters of a name" in teller.get("/find?q=a").content.decode()
+
+
+def test_digits_find_accounts_of_such_a_number_and_transfers_of_such_an_amount(
+    teller: Desk, counter: Counter, bank: dict[str, UUID]
+) -> None:
+    account = queries.account(account_id=bank["payer"])
+    assert account is not None
+    number = account.number.rstrip("0") or account.number
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE readmodel.transfer SET amount = %s WHERE transfer_id = %s", [int(number) * 100, bank["transfer"]]
+        )
+    page = teller.get(f"/find?q={number}").content.decode()
+    assert f'href="/accounts/{bank["payer"]}"' in page
+    assert f'href="/transfers/{bank["transfer"]}"' in page
+
+
+@pytest.mark.parametrize(
+    ("amount", "says"),
+    [("1,5", "This is not an amount"), ("-1", "never negative"), ("a lot", "Write it like 1500.00 or 150 EUR")],
+)
+def test_an_amount_that_is_none_is_refused_beside_its_field_and_kept(amount: str, says: str, teller: Desk) -> None:
+    page = teller.get(f"/transfers?amount={amount}").content.decode()
+    assert says in page
+    assert "transfer-" not in page[page.index('id="rows"') :]
+    assert f'value="{amount}"' in page
 
 
 def test_a_name_that_too_many_have_says_that_not_all_their_accounts_are_listed(teller: Desk, counter: Counter) -> None:
