@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from html import unescape
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 from uuid import UUID
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from config.staff.roles import Role
 from eventstore.ids import new_id
+from tests.conftest import Database
 from tests.integration.counter import Counter, dispatch
 from tests.integration.pages.desk import Desk
 from views_readmodel import queries
+from views_readmodel.counts import Moving, Tally
 
 MOST_QUERIES = 12
 INLINE = re.compile(r"<[^>]+\s(style|on[a-z]+)\s*=|<style|<script(?![^>]*\ssrc=)|javascript:", re.IGNORECASE)
@@ -157,6 +160,22 @@ def test_the_counts_of_today_lead_to_lists_of_as_many_transfers(
     assert str(refused) in without_days
 
 
+def test_the_counts_of_today_are_written_as_all_numbers_are(committed_db: Database) -> None:
+    tallies = [Tally("EUR", "COMPLETED", 12_345, 1_00), Tally("EUR", "REFUNDED", 2_345, 1_00)]
+    part = Mock(subscription="accounts.saga", status="live", lag_events=5_678, held_reason="")
+    parked = {"accounts.saga": Mock(events=4_567, oldest=timezone.now())}
+    with (
+        patch("views_readmodel.counts.tallies_since", return_value=tallies),
+        patch("views_readmodel.counts.moving", return_value=Moving(3_456, None)),
+        patch("eventstore.inspection.count_parked", return_value=parked),
+        patch("eventstore.inspection.parts", return_value=[part]),
+        patch("eventstore.inspection.log_state", return_value=Mock(unsequenced=6_789, position=7_890_123)),
+    ):
+        pages = [Desk(role).get("/").content.decode() for role in (Role.TELLER, Role.OPERATOR)]
+    counts = [re.findall(r'<(?:dd|td) class="figure">([0-9,]+)<', page) for page in pages]
+    assert counts == [["12,345", "3,456", "2,345", "14,690"], ["4,567", "5,678", "6,789", "7,890,123"]]
+
+
 def test_transfers_are_listed_by_the_bank_s_days(teller: Desk, bank: dict[str, UUID]) -> None:
     with connection.cursor() as cursor:
         # Half past midnight at the bank.
@@ -278,6 +297,8 @@ def test_a_name_that_too_many_have_says_that_not_all_their_accounts_are_listed(t
     with patch("views_readmodel.queries.MOST_CUSTOMERS_OF_A_NAME", 2):
         page = teller.get(f"/accounts?search={name}").content.decode()
     assert "Type more of the name" in page
+    with patch("views_readmodel.queries.is_common_name", return_value=True):
+        assert "More than 1,000 customers" in teller.get(f"/accounts?search={name}").content.decode()
 
 
 @pytest.mark.parametrize("query", ["cursor=nonsense", "cursor=OTk5OTk5OTk5OTk5OTk5OTk5", "kind=nonsense", "posting=x"])
