@@ -1,7 +1,7 @@
 """Which page says that there is none: below the admin its own for those who may see it, else that of the staff pages.
 
 Invariant: where the frame of the admin cannot be had, the plain page is shown, which needs nothing. Django calls these
-by the names in `config.urls`.
+by the names in `config.urls` and `config.settings`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 def not_understood(request: HttpRequest, *, status: int) -> HttpResponse:
     """400, 413 or 415: the request itself is wrong, whatever it asks for."""
     return _in_admin(request, status, template="errors/400.html") or failures.not_understood(request, status=status)
+
+
+def form_expired(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """403 for a form without a valid token."""
+    return _in_admin(request, 403, template="errors/form_expired.html") or failures.form_expired(request, reason)
 
 
 def _in_admin(request: HttpRequest, status: int, *, template: str = "") -> HttpResponse | None:

@@ -293,7 +293,7 @@ LOGIN_URL = "log-in"
 SESSION_COOKIE_AGE = env.whole("SESSION_IDLE_MINUTES", default=30) * 60
 SESSION_LONGEST_SECONDS = env.whole("TOKEN_HOURS", default=10) * 3600
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
-CSRF_FAILURE_VIEW = "views_readmodel.pages.failures.form_expired"
+CSRF_FAILURE_VIEW = "config.failures.form_expired"
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",  # asks, before a password is looked at, whether it is to be
     "config.staff.authentication.RoleBackend",

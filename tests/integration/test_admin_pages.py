@@ -362,12 +362,31 @@ def test_what_is_not_there_or_not_permitted_is_said_within_the_admin(history: Hi
     if role is Role.OPERATOR:
         answers[400] = client.post("/admin/eventstore/parkedkey/", chosen)
     for status, answered in answers.items():
-        text = answered.content.decode()
-        assert answered.status_code == status
-        assert 'href="/admin/">Back to the admin</a>' in text
-        assert 'id="user-tools"' in text
-        assert "Times in" in text
-        assert "To Today" not in text
+        _is_within_the_admin(answered, status)
+
+
+def _is_within_the_admin(answered: Any, status: int) -> None:
+    text = answered.content.decode()
+    assert answered.status_code == status
+    assert 'href="/admin/">Back to the admin</a>' in text
+    assert 'id="user-tools"' in text
+    assert "Times in" in text
+    assert "To Today" not in text
+
+
+def test_a_form_of_the_admin_without_a_token_does_nothing_and_says_so_within_the_admin(history: History) -> None:
+    strict = browser(Role.OPERATOR)
+    strict.handler.enforce_csrf_checks = True
+    answered = strict.post("/admin/eventstore/checkpoint/pause/accounts.saga/", {"reason": "To look"})
+    _is_within_the_admin(answered, 403)
+    assert "The form has expired" in answered.content.decode()
+    assert not Operation.objects.filter(detail__reason="To look").exists()
+    for other in (browser(Role.TELLER), browser(None)):
+        other.handler.enforce_csrf_checks = True
+        page = other.post("/admin/eventstore/checkpoint/", {}).content.decode()
+        assert "The form has expired" in page
+        assert "To Today" in page
+        assert "Back to the admin" not in page
 
 
 def test_who_may_not_see_the_admin_gets_the_plain_page(history: History) -> None:
