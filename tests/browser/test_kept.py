@@ -100,6 +100,27 @@ def test_a_refused_transfer_has_the_focus_where_something_is_wrong(written: Writ
     expect(page.get_by_role("heading", name="Is this right?")).to_be_visible()
 
 
+def test_the_way_back_from_the_review_leads_to_what_was_written_down(written: Written) -> None:
+    page = written()
+    payer = page.get_by_label("From", exact=True).input_value()
+    for amount in ("150.00", "15.00"):
+        page.get_by_label("Amount").fill(amount)
+        page.get_by_role("button", name="Review").click()
+        expect(page.locator(".review")).to_contain_text(f"Move {amount}EUR")
+        reviewed = page.url
+        page.go_back()
+        expect(page.get_by_label("From", exact=True)).to_have_value(payer)
+        expect(page.locator("#payees-chosen")).to_contain_text("Household of Alice Abel")
+        expect(page.get_by_label("Amount")).to_have_value(amount)
+        expect(page.get_by_label("Description")).to_have_value("Rent")
+    page.go_forward()
+    expect(page).to_have_url(reviewed)
+    page.get_by_role("button", name="Move the money").click()
+    expect(page.locator(".transfer-title .pill")).to_have_text("COMPLETED")
+    page.goto("/transfers/new")
+    expect(page.get_by_label("Amount")).to_have_value("")
+
+
 def test_a_transfer_that_is_sent_in_one_tab_and_changed_in_another_is_no_dead_end(written: Written) -> None:
     page = written()
     page.get_by_role("button", name="Review").click()

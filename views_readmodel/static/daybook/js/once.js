@@ -30,6 +30,12 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (form && !event.detail.xhr.getResponseHeader("HX-Redirect")) busy(form, false);
 });
 
+// What was written down is kept by the server: the way back leads there, and not to an empty form.
+document.addEventListener("htmx:beforeOnLoad", (event) => {
+  const kept = event.detail.elt.dataset?.kept;
+  if (kept && event.detail.xhr.getResponseHeader("HX-Redirect")) history.replaceState(history.state, "", kept);
+});
+
 // The page came back from the browser's memory, with its form as it was when it was sent.
 addEventListener("pageshow", (event) => {
   if (event.persisted) document.querySelectorAll("form[data-once]").forEach((form) => busy(form, false));
