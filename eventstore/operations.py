@@ -281,20 +281,18 @@ def record_unsealing(
     actor: str,
     action: str,
     what: str,
+    reason: str,
     key: UUID | None = None,
-    reason: str = "",
     os_user: str = "",
     using: str = "default",
 ) -> None:
-    """Records that somebody is about to be shown personal fields, and whose; `key` is the id in `what`, if any.
+    """Records that somebody is about to be shown personal fields, whose and why; `key` is the id in `what`, if any.
 
-    Raises `ReasonMissing` for a reason that cannot be recorded; none need be given.
+    Raises `ReasonMissing`.
     """
-    detail = {"action": action, "what": what}
+    detail = {"action": action, "what": what, "reason": clean_reason(reason)}
     if key is not None:
         detail["key"] = str(key)
-    if reason:
-        detail["reason"] = clean_reason(reason)
     with _operating(using) as cursor:
         _record(cursor, actor, "unseal", "", detail, os_user=os_user)
 

@@ -310,7 +310,18 @@ class TestEvents:
             "os_user": getpass.getuser(),
         }
         erase(cart_id)
-        assert f"name={ERASED}" in run(shop, "events", "show", str(cart_id), "--unseal")
+        told = run(shop, "events", "show", str(cart_id), "--unseal", "--reason", "a complaint")
+        assert f"name={ERASED}" in told
+
+    def test_personal_fields_stay_sealed_to_who_does_not_say_why(self) -> None:
+        shop = Shop()
+        cart_id = shop.open()
+        shop.tell(cart_id, facts.NameRecipient(name="Alice Archer"))
+        for asked in (("show", str(cart_id)), ("trace", str(cart_id)), ("tail",)):
+            for reason in ((), ("--reason", ""), ("--reason", " \u200b"), ("--reason", "x" * 501)):
+                line = "Say why, in at most 500 characters: --reason TEXT."
+                _assert_refused(shop, "events", *asked, "--unseal", *reason, line=line)
+        assert rows(SELECT_OPERATIONS) == []
 
     def test_an_event_that_no_code_knows_is_shown_as_it_is(self) -> None:
         shop = Shop()
@@ -338,7 +349,14 @@ class TestEvents:
             ("show", nowhere, "--follow"): "Only the tail of the log can be followed.",
             ("show", nowhere, "--reason", "x"): "--reason goes with --unseal, which alone is recorded.",
             ("show", nowhere, "--as", "olga"): "--as goes with --unseal, which alone is recorded.",
-            ("tail", "--unseal", "--as", "nobody"): "--as 'nobody': there is no active member of the staff of that",
+            (
+                "tail",
+                "--unseal",
+                "--reason",
+                "x",
+                "--as",
+                "nobody",
+            ): "--as 'nobody': there is no active member of the staff of that",
         }.items():
             _assert_refused(Shop(), "events", *arguments, line=line)
 

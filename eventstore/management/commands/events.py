@@ -38,9 +38,11 @@ class Command(StoreCommand):
         parser.add_argument("--follow", action="store_true", help="for tail: go on with what comes, until Ctrl-C")
         parser.add_argument("--json", action="store_true", help="one JSON document a line")
         parser.add_argument(
-            "--unseal", action="store_true", help="show personal fields; that you did, and where, is recorded"
+            "--unseal",
+            action="store_true",
+            help="show personal fields; that you did, where and why, is recorded (it needs --reason)",
         )
-        parser.add_argument("--reason", default="", help="with --unseal: why, for the record")
+        parser.add_argument("--reason", default="", help="with --unseal, which needs it: why, for the record")
 
     def run(self, store: EventStore, options: dict[str, Any]) -> None:
         """Reads and prints."""
