@@ -270,9 +270,9 @@ def test_no_amount_or_state_is_so_common_that_more_is_read_than_shown(fresh_data
     dispatch()
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE readmodel.transfer")
-        for narrowed in ({}, {"state": "REFUNDED"}):
+        for state in (None, "REFUNDED"):
             with CaptureQueriesContext(connection) as captured:
-                queries.transfers_of_amounts(amounts=amounts_in("0.01"), **narrowed, limit=10)
+                queries.transfers_of_amounts(amounts=amounts_in("0.01"), state=state, limit=10)
             cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {captured[0]['sql']}")
             plan = cursor.fetchone()[0][0]["Plan"]
             read = [node for node in _nodes(plan) if node.get("Relation Name") == "transfer"]
