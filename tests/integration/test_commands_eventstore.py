@@ -90,6 +90,7 @@ class Terminal(StringIO):
 def shown(shop: Shop, monkeypatch: pytest.MonkeyPatch, columns: int, *arguments: str) -> str:
     """What a terminal of so many columns is given."""
     monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", "24")  # without them, rich takes every dumb terminal to be 80 columns wide
     monkeypatch.setenv("TERM", "dumb")
     terminal = Terminal()
     call_command(*arguments, store=shop.store, stdout=terminal)
