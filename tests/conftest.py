@@ -28,6 +28,7 @@ from django.core.cache import caches
 from django.core.management import call_command
 from django.db import connections
 from pytest_django.plugin import DjangoDbBlocker
+from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling
 
 from config.settings import broker_url
@@ -71,6 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     _point_at_nowhere()
     settings.EVENTSTORE["WAKE"] = None  # nobody is woken unless a test starts somebody
     settings.RATE_LIMITS = dict.fromkeys(settings.RATE_LIMITS, 0)  # and nobody is limited unless a test says so
+    _look_for_static_files_once()
     if hasattr(config, "workerinput"):
         config.stash[_servers] = Servers.from_plain(config.workerinput["daybook_servers"])
     elif getattr(config.option, "numprocesses", None):
@@ -198,6 +200,20 @@ def empty_database(servers: Servers, worker_name: str, redis_url: str) -> Iterat
     servers.create(name=name)
     yield _describe(servers, name, redis_url)
     servers.drop(name=name)
+
+
+def _look_for_static_files_once() -> None:
+    """Each client of a test has middleware of its own, and would look through all folders for itself."""
+    look = WhiteNoiseMiddleware.add_files_from_finders
+    found: dict[str, Any] = {}
+
+    def look_once(middleware: Any) -> None:
+        if not found:
+            look(middleware)
+            found.update(middleware.files)
+        middleware.files.update(found)
+
+    WhiteNoiseMiddleware.add_files_from_finders = look_once
 
 
 def _migrate(servers: Servers, name: str) -> None:

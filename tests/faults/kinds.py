@@ -29,6 +29,8 @@ MOST_HANGING_SECONDS: Final = 30.0
 """How long others may wait, at most, while handlers hang for good."""
 MOST_SILENT_SECONDS: Final = 60.0
 """How long a process may wait for a server that is gone or says nothing: it is to find out within half a minute."""
+NEWER_NAME: Final = "NewerThing"
+"""What events are called that only a newer version knows; they are numbered."""
 KINDS: Final[dict[str, type[Fault]]] = {}
 
 
@@ -605,7 +607,7 @@ class UnknownEvent(Fault):
         """Appends, sees that it is held for, and brings the newer version."""
         released = self.product.control / "released"
         known = released.read_text(encoding="utf-8") if released.exists() else ""
-        name = f"NewerThing{len(known.split()) + 1}"
+        name = f"{NEWER_NAME}{len(known.split()) + 1}"
         self.product.manage("append_newer", name, FAULTS_KNOWS=name)
         try:
             self.product.wait(lambda: self._is_held_for(name), f"somebody is held for {name}", seconds=60.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import psycopg
 import pytest
@@ -38,6 +39,13 @@ SET position = 0, log_id = gen_random_uuid(), sequenced_at = clock_timestamp(), 
 
 # The same for what the app role owns.
 EMPTY_READ_MODEL = "TRUNCATE readmodel.journal, readmodel.cart RESTART IDENTITY"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _pages_wait_for_nobody() -> Iterator[None]:
+    """Nobody dispatches in a test's own process unless it does so itself: a page that waits would wait in vain."""
+    with patch("views_readmodel.pages.commanding.VISIBLE_SECONDS", 0.0):
+        yield
 
 
 @pytest.fixture(scope="session")

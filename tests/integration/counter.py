@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 from uuid import UUID, uuid4
 
 from django.contrib.auth.models import Group
@@ -129,7 +130,7 @@ def refund(account_id: UUID, *, amount: int) -> None:
 
 @contextmanager
 def dispatching() -> Iterator[None]:
-    """Does what the workers do, in a thread beside the test."""
+    """Does what the workers do, in a thread beside the test; pages wait for what is done, as they do for workers."""
     stopped = Event()
 
     def work() -> None:
@@ -143,7 +144,8 @@ def dispatching() -> Iterator[None]:
     thread = Thread(target=work)
     thread.start()
     try:
-        yield
+        with patch("views_readmodel.pages.commanding.VISIBLE_SECONDS", 5.0):
+            yield
     finally:
         stopped.set()
         thread.join()

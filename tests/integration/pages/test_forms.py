@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from html import unescape
-from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import pytest
@@ -264,8 +263,7 @@ def test_a_new_transfer_says_what_is_wrong_with_each_account(teller: Desk, count
 
 
 def test_what_is_not_visible_yet_is_shown_as_being_posted(teller: Desk, counter: Counter) -> None:
-    with patch("views_readmodel.pages.commanding.VISIBLE_SECONDS", 0.01):
-        registered = teller.fill_in("/customers/register", name="Carol Cho")
+    registered = teller.fill_in("/customers/register", name="Carol Cho")
     address = registered.headers["Location"]
     assert address.endswith("?posting=1")
     assert "Posting …" in teller.get(address).content.decode()

@@ -83,10 +83,12 @@ class Bank:
         self.somebody = member_of(Role.TELLER, name="somebody-else")
         self.payee = self.supervisor.account("100.00")
         self.things: dict[str, UUID | int | str] = {}
+        self._shown: dict[str, dict[str, str]] = {}  # the fields of forms, by their address, as things stand
         self.renew()
 
     def renew(self) -> None:
         """A new account, with a deposit on it and a transfer from it."""
+        self._shown.clear()
         account = self.supervisor.account("500.00")
         deposit = self.supervisor.post(f"accounts/{account}/deposits", {"amount": "5.00"}).json()
         transfer = self.supervisor.transfer(account, self.payee, "1.00")
@@ -114,6 +116,7 @@ class Bank:
 
     def prepare(self, route: str) -> None:
         """Brings the account into the state in which the request makes sense."""
+        self._shown.clear()
         account = self.things["account_id"]
         if route.endswith("/unfreeze"):
             self.supervisor.post(f"accounts/{account}/freeze", {"reason": "first"})
@@ -147,12 +150,18 @@ class Bank:
         desk = self.operator if route.startswith("admin/") else self.desk
         found: dict[str, str] = {}
         if route not in ("log-out", "admin/logout/"):
-            shown = desk.client.get(path)
-            is_form = route.startswith(("accounts/", "customers/"))
-            assert not (is_form and shown.status_code == 302), f"{path} is shown to nobody"
-            if shown.status_code == 200 and not shown.streaming:  # a download holds no form
-                found = Form(shown.content.decode(errors="replace"), action=path).fields
+            if path not in self._shown:
+                self._shown[path] = self._look(desk, route, path)
+            found = self._shown[path]
         return found | _FILLED_IN
+
+    def _look(self, desk: Desk, route: str, path: str) -> dict[str, str]:
+        shown = desk.client.get(path)
+        is_form = route.startswith(("accounts/", "customers/"))
+        assert not (is_form and shown.status_code == 302), f"{path} is shown to nobody"
+        if shown.status_code != 200 or shown.streaming:  # a download holds no form
+            return {}
+        return Form(shown.content.decode(errors="replace"), action=path).fields
 
 
 def _rows() -> dict[str, str]:
