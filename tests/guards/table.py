@@ -712,7 +712,7 @@ GUARDS: Final = (
     Guard(
         "nothing is discarded that would leave a story without an end",
         "eventstore/subscriptions/parking.py",
-        "            raise NotDiscardable(f\"no sound end is known for {recorded.name} in {subscription.id}\")\n"
+        '            raise NotDiscardable(f"no sound end is known for {recorded.name} in {subscription.id}")\n'
         "        Unit(store)",
         "            pass\n        else:\n            Unit(store)",
         (f"{STORE}parking.py::test_what_has_no_sound_ending_is_not_discarded",),
