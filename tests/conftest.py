@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import redis as redis_client
@@ -85,16 +85,25 @@ def pytest_configure_node(node: object) -> None:
     node.workerinput["daybook_servers"] = node.config.stash[_servers].as_plain()  # type: ignore[attr-defined]
 
 
+SHARING: Final = (
+    "tests/browser/",
+    "tests/faults/test_faults.py",
+    "tests/integration/bad_input/test_raw_requests.py",
+    "tests/integration/security/test_secrets.py",
+    "tests/integration/test_readme.py",
+    "tests/integration/test_redis_away.py",
+)
+"""Where tests share a Daybook that takes seconds to start."""
+
+
 class OneDaybook(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Deals tests out one by one, except that those which share a Daybook all go to one worker process.
 
-    Those with a browser share one, and those that break one.
     (`--dist loadgroup` would do; xdist 3.8 cannot, with pytest 9.2.)
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        shared = ("tests/browser/", "tests/faults/test_faults.py")
-        return next((place for place in shared if nodeid.startswith(place)), nodeid)
+        return next((place for place in SHARING if nodeid.startswith(place)), nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
