@@ -355,7 +355,11 @@ class ClockSetBack(Fault):
     name = "clock set back"
 
     def strike(self) -> None:
-        """Sets the clock ahead, has the product work, and sets it back."""
+        """Sets the clock ahead, has the product work, and sets it back; meanwhile nobody looks how old things are."""
+        with self.product.dating:
+            self._set_ahead_and_back()
+
+    def _set_ahead_and_back(self) -> None:
         self.product.set_clock(ahead_seconds=self.random.choice([15, 90, 3_600]))
         try:
             self.last(self.seconds / 2)

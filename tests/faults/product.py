@@ -113,6 +113,7 @@ class Product:
         self.api_key = ""
         self._closed_account = ""
         self.pausing = threading.Lock()  # whoever has subscriptions stand still, or times how they go on, has it
+        self.dating = threading.Lock()  # whoever sets the clock ahead, or looks how old things are, has it
 
     def __enter__(self) -> Self:
         """Starts everything, and settles a town."""
