@@ -626,7 +626,8 @@ class TestHolding:
                 app.execute("SELECT 1 FROM eventstore_sequencer FOR UPDATE")  # what the lock time-out waits for
                 assert advance(checkpoint_id, watcher, store=shop.store) is Progress.HELD, failure
             ((position, attempts, reason),) = rows(SELECT_CHECKPOINT)
-            assert (position, attempts) == (1 + 3 * done, 0), failure  # no attempt counts against the event
+            # No attempt counts against the event, but for what may be its own doing.
+            assert (position, attempts) == (1 + 3 * done, failure == "statement timeout"), failure
             assert reason, failure
             assert shop.drain()
             assert (notes(), parked()) == (["a", "b", "c"] * done, []), failure  # held means held

@@ -71,11 +71,12 @@ def _lists() -> Iterator[tuple[str, ModelAdmin[Model]]]:
         yield reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"), model_admin
 
 
-def _parameters(address: str, model_admin: Any, operator: Client) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _parameters(
+    address: str, model_admin: Any, operator: Client, kinds: set[type]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Each parameter of a list, with the values that are tried: all of them for the first field of each kind."""
     yield from ((name, FEW) for name in DJANGOS_OWN)
     form = operator.get(address).context.get("search_form")
-    kinds: set[type] = set()
     for name in () if form is None else model_admin.search_fields_of_form():
         kind = type(form.fields[name])  # type: ignore[union-attr]
         yield name, FEW if kind in kinds else QUOTED
@@ -84,9 +85,10 @@ def _parameters(address: str, model_admin: Any, operator: Client) -> Iterator[tu
 
 def test_no_parameter_of_a_list_breaks_it(operator: Client) -> None:
     wrong = []
+    kinds: set[type] = set()
     with nothing_is_written(but="public.django_session"):
         for address, model_admin in _lists():
-            for name, values_tried in _parameters(address, model_admin, operator):
+            for name, values_tried in _parameters(address, model_admin, operator, kinds):
                 for value in values_tried:
                     status = operator.get(address, query_params=None, QUERY_STRING=f"{name}={value}").status_code
                     if status not in TOLD:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import pytest
