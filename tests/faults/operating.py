@@ -19,7 +19,7 @@ import psycopg
 
 from config.processes import wait_until
 from tests.faults.kinds import NEWER_NAME
-from tests.faults.product import Hung, Product
+from tests.faults.product import OPERATING, Hung, Product
 
 PATIENCE_SECONDS: Final = 240.0
 """How long a command may take, on a busy machine on which things break."""
@@ -91,6 +91,8 @@ class Operator:
         return done
 
     def _count(self, what: str, done: subprocess.CompletedProcess[str]) -> None:
+        refused = done.returncode and OPERATING in done.stderr  # then all of this would be for nothing
+        assert not refused, done.stderr
         self.done[what if done.returncode == 0 else f"{what} not done"] += 1
 
     def _chosen(self, statement: str) -> str:
@@ -101,17 +103,19 @@ class Operator:
 
     def _split(self) -> None:
         name, into = self._chosen(_SELECT_SUBSCRIPTIONS), str(self._random.choice(RANGES))
-        self._count("splits", self._run("subscriptions", "split", name, "--into", into, "--as", "olga"))
+        self._count("splits", self._run("subscriptions", "split", name, "--into", into, "--as", OPERATING))
 
     def _retry(self) -> None:
-        self._count("bulk retries", self._run("parked", "retry", "--all", "--reason", "Mended", "--as", "olga"))
+        self._count("bulk retries", self._run("parked", "retry", "--all", "--reason", "Mended", "--as", OPERATING))
 
     def _pause(self) -> None:
         """Pauses one and has it go on; nobody is timed meanwhile."""
         name = self._chosen(_SELECT_SUBSCRIPTIONS)
         with self._product.pausing:
             try:
-                self._count("pauses", self._run("subscriptions", "pause", name, "--reason", "A look", "--as", "olga"))
+                self._count(
+                    "pauses", self._run("subscriptions", "pause", name, "--reason", "A look", "--as", OPERATING)
+                )
             finally:
                 self._resume(name)
 
@@ -124,7 +128,7 @@ class Operator:
                     return True
             except psycopg.OperationalError:
                 return False
-            self._count("resumptions", self._run("subscriptions", "resume", name, "--as", "olga"))
+            self._count("resumptions", self._run("subscriptions", "resume", name, "--as", OPERATING))
             return False
 
         if not wait_until(goes_on, timeout_seconds=PATIENCE_SECONDS, poll_seconds=0.5):

@@ -36,6 +36,8 @@ RETURN_SECONDS: Final = 90.0
 """How long a part that was killed may take to come back, on a busy machine."""
 START_SECONDS: Final = 120.0
 WORKER_PROCESSES: Final = 2
+OPERATING: Final = "olga"
+"""The member of the staff in whose name an operator's commands are given."""
 INSIDE: Final = ROOT / "tests" / "faults" / "inside"
 
 # A clock that can be told to go ahead. Processes under faults name it before the server's own in their search path
@@ -126,6 +128,7 @@ class Product:
             self.tail = Tail(database_url=self.database_url)
             self.tail.start()
             self.api_key = self.manage("create_api_key", "till", "--role", "supervisor").stdout.strip()
+            self.manage("create_api_key", OPERATING, "--role", "operator")
             with self.client() as client:
                 self.town = Town.settle(client, self.model)
         except BaseException:
