@@ -38,8 +38,8 @@ def _wait(session: Any, work: Any, *arguments: Any, timeout: float | None = None
     limit = SILENCE_SECONDS if timeout is None else timeout
     try:
         return type(session).wait(session, work, *arguments, timeout=limit, **named)
-    except psycopg.OperationalError as error:
-        if timeout is None and type(error) is psycopg.errors._WaitTimeout:  # noqa: SLF001 - it has no public name
-            session.close()
-            raise psycopg.OperationalError(f"no answer from the database for {limit} s") from error
-        raise
+    except psycopg.errors._WaitTimeout as error:  # noqa: SLF001 - it has no public name
+        if timeout is not None:
+            raise
+        session.close()
+        raise psycopg.OperationalError(f"no answer from the database for {limit} s") from error

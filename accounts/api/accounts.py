@@ -19,7 +19,7 @@ from accounts.published.text import (
 )
 from eventstore.rest.answers import answer
 from eventstore.rest.commands import command_context
-from eventstore.rest.etags import expected_version
+from eventstore.rest.etags import read_change
 from eventstore.rest.permissions import requires
 from eventstore.rest.requests import CodeField, DecimalTextField, IdField, RequestSerializer, TextField, read_body
 from eventstore.rest.schema import IF_MATCH, LOCATION
@@ -104,8 +104,7 @@ class Deposits(ApiView):
         answered = services.deposit(
             context=context,
             account_id=account_id,
-            **read_body(request, CashRequest),
-            expected_version=expected_version(request),  # after the body: a bad one is bad whatever is preferred
+            **read_change(request, CashRequest),
         )
         return answer(answered, status=201)
 
@@ -130,8 +129,7 @@ class Withdrawals(ApiView):
             context=command_context(request),
             account_id=account_id,
             may_pay_out=request.user.has_perm(AccountsPermission.PAY_OUT_CLOSED_ACCOUNT),
-            **read_body(request, CashRequest),
-            expected_version=expected_version(request),  # after the body: a bad one is bad whatever is preferred
+            **read_change(request, CashRequest),
         )
         return answer(answered, status=201)
 
@@ -171,8 +169,7 @@ class Freeze(ApiView):
         answered = services.freeze_account(
             context=context,
             account_id=account_id,
-            **read_body(request, ReasonRequest),
-            expected_version=expected_version(request),  # after the body: a bad one is bad whatever is preferred
+            **read_change(request, ReasonRequest),
         )
         return answer(answered)
 
@@ -194,8 +191,7 @@ class Unfreeze(ApiView):
         answered = services.unfreeze_account(
             context=context,
             account_id=account_id,
-            **read_body(request, ReasonRequest),
-            expected_version=expected_version(request),  # after the body: a bad one is bad whatever is preferred
+            **read_change(request, ReasonRequest),
         )
         return answer(answered)
 
@@ -217,7 +213,6 @@ class Close(ApiView):
         answered = services.close_account(
             context=context,
             account_id=account_id,
-            **read_body(request, ReasonRequest),
-            expected_version=expected_version(request),  # after the body: a bad one is bad whatever is preferred
+            **read_change(request, ReasonRequest),
         )
         return answer(answered)

@@ -13,7 +13,7 @@ from accounts.permissions import AccountsPermission
 from accounts.published.text import MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, MAX_PHONE_LENGTH, MAX_REFERENCE_LENGTH
 from eventstore.rest.answers import answer
 from eventstore.rest.commands import command_context
-from eventstore.rest.etags import expected_version
+from eventstore.rest.etags import read_change
 from eventstore.rest.permissions import requires
 from eventstore.rest.requests import RequestSerializer, TextField, read_body
 from eventstore.rest.schema import IF_MATCH, LOCATION
@@ -82,7 +82,6 @@ class WriteCustomer(ApiView):
         answered = services.change_customer(
             context=command_context(request),
             customer_id=customer_id,
-            **read_body(request, ChangeCustomerRequest),
-            expected_version=expected_version(request),  # after the body: a bad one is bad whatever is preferred
+            **read_change(request, ChangeCustomerRequest),
         )
         return answer(answered)

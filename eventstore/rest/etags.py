@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 from rest_framework.request import Request
 
-from eventstore.rest.requests import MAX_VERSION
+from eventstore.rest.requests import MAX_VERSION, RequestSerializer, read_body
 from eventstore.store import VersionMismatch
 
 _OURS: Final = re.compile(r'"(\d{1,10})-[0-9a-f]{24}"', re.ASCII)
@@ -20,6 +20,14 @@ _OURS: Final = re.compile(r'"(\d{1,10})-[0-9a-f]{24}"', re.ASCII)
 def etag_of(body: bytes, *, version: int = 0) -> str:
     """The tag of an answer; `version` is that of the stream it shows, 0 when it shows several or none."""
     return f'"{version}-{blake2b(body, digest_size=12).hexdigest()}"'
+
+
+def read_change(request: Request, serializer: type[RequestSerializer]) -> dict[str, Any]:
+    """The body's fields, and as `expected_version` the version that the change is meant for.
+
+    The body comes first: a bad one is bad whatever version is preferred. Raises ValidationError and `VersionMismatch`.
+    """
+    return {**read_body(request, serializer), "expected_version": expected_version(request)}
 
 
 def expected_version(request: Request) -> int | None:

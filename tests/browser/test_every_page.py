@@ -180,7 +180,7 @@ def test_every_page_holds_words_without_an_end(endless: dict[str, str], open_as:
     page.goto(endless["new-transfer"])
     payee = page.request.get(f"/api/v1{endless['account-frozen']}").json()
     page.get_by_label("To", exact=True).fill(payee["number"])
-    page.get_by_label("Amount").fill(LARGEST)
+    page.get_by_label("Amount", exact=True).fill(LARGEST)
     page.get_by_label("Description").fill("D" * MAX_DESCRIPTION_LENGTH)
     page.get_by_role("button", name="Review").click()
     expect(page.locator(".review")).to_be_visible()
@@ -192,7 +192,7 @@ def test_every_page_holds_words_without_an_end(endless: dict[str, str], open_as:
 def test_what_opens_over_a_page_is_accessible_too(theme: str, pages: dict[str, str], open_as: Open) -> None:
     page = open_as("supervisor", pages["account"], theme=theme)
     page.get_by_role("link", name="Deposit", exact=True).click()
-    page.get_by_label("Amount").fill("12,5")
+    page.get_by_label("Amount", exact=True).fill("12,5")
     page.locator("dialog[open]").get_by_role("button", name="Deposit", exact=True).click()
     expect(page.locator("dialog[open] .error")).to_be_visible()
     keep_picture(page, f"dialog-{theme}-1280")

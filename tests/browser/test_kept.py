@@ -21,7 +21,7 @@ def written(open_as: Open, teller_api: Api) -> Callable[[str], Page]:
         page = open_as("", f"/log-in?next=/transfers/new?from={payer['account_id']}")
         log_in(page)
         page.get_by_label("To", exact=True).fill(payee["number"])
-        page.get_by_label("Amount").fill(amount)
+        page.get_by_label("Amount", exact=True).fill(amount)
         page.get_by_label("Description").fill("Rent")
         return page
 
@@ -66,7 +66,7 @@ def test_another_theme_leaves_what_was_typed(written: Written, watch: Watch) -> 
         page.get_by_role("button", name=theme).click()
         expect(page.locator("html")).to_have_attribute("data-theme", theme.lower())
         expect(page.get_by_role("button", name=theme)).to_have_attribute("aria-pressed", "true")
-        expect(page.get_by_label("Amount")).to_have_value("150.00")
+        expect(page.get_by_label("Amount", exact=True)).to_have_value("150.00")
     page.get_by_role("button", name="System").click()
     expect(page.get_by_role("button", name="Light")).to_have_attribute("aria-pressed", "false")
     assert page.locator("html").get_attribute("data-theme") is None
@@ -86,16 +86,16 @@ def test_a_dialog_that_cannot_be_opened_leaves_the_page(open_as: Open, teller_ap
     expect(page.locator("#balance")).to_have_text("20.00EUR")
     page.context.set_offline(False)
     page.get_by_role("link", name="Deposit", exact=True).click()
-    expect(page.get_by_label("Amount")).to_be_focused()
+    expect(page.get_by_label("Amount", exact=True)).to_be_focused()
 
 
 def test_a_refused_transfer_has_the_focus_where_something_is_wrong(written: Written) -> None:
     page = written("1,5")
     page.get_by_role("button", name="Review").click()
-    expect(page.get_by_label("Amount")).to_be_focused()
+    expect(page.get_by_label("Amount", exact=True)).to_be_focused()
     expect(page.get_by_label("Description")).to_have_value("Rent")
     expect(page).to_have_title(re.compile("^Error: New transfer"))
-    page.get_by_label("Amount").fill("1.50")
+    page.get_by_label("Amount", exact=True).fill("1.50")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Is this right?")).to_be_visible()
 
@@ -104,21 +104,21 @@ def test_the_way_back_from_the_review_leads_to_what_was_written_down(written: Wr
     page = written()
     payer = page.get_by_label("From", exact=True).input_value()
     for amount in ("150.00", "15.00"):
-        page.get_by_label("Amount").fill(amount)
+        page.get_by_label("Amount", exact=True).fill(amount)
         page.get_by_role("button", name="Review").click()
         expect(page.locator(".review")).to_contain_text(f"Move {amount}EUR")
         reviewed = page.url
         page.go_back()
         expect(page.get_by_label("From", exact=True)).to_have_value(payer)
         expect(page.locator("#payees-chosen")).to_contain_text("Household of Alice Abel")
-        expect(page.get_by_label("Amount")).to_have_value(amount)
+        expect(page.get_by_label("Amount", exact=True)).to_have_value(amount)
         expect(page.get_by_label("Description")).to_have_value("Rent")
     page.go_forward()
     expect(page).to_have_url(reviewed)
     page.get_by_role("button", name="Move the money").click()
     expect(page.locator(".transfer-title .pill")).to_have_text("COMPLETED")
     page.goto("/transfers/new")
-    expect(page.get_by_label("Amount")).to_have_value("")
+    expect(page.get_by_label("Amount", exact=True)).to_have_value("")
 
 
 def test_a_transfer_that_is_sent_in_one_tab_and_changed_in_another_is_no_dead_end(written: Written) -> None:
@@ -129,9 +129,9 @@ def test_a_transfer_that_is_sent_in_one_tab_and_changed_in_another_is_no_dead_en
     other.goto(page.url.replace("new?draft=", "review/"))
     other.get_by_role("button", name="Move the money").click()
     expect(other.locator(".transfer-title .pill")).to_have_text("COMPLETED")
-    page.get_by_label("Amount").fill("200.00")
+    page.get_by_label("Amount", exact=True).fill("200.00")
     page.get_by_role("button", name="Review").click()
     expect(page.get_by_role("alert").filter(has_text="sent already")).to_be_visible()
-    expect(page.get_by_label("Amount")).to_have_value("200.00")
+    expect(page.get_by_label("Amount", exact=True)).to_have_value("200.00")
     page.get_by_role("link", name="see the transfer that was made").click()
     expect(page).to_have_url(other.url.partition("?")[0])

@@ -14,7 +14,7 @@ def _written_down(open_as: Open, payer: dict[str, str], payee: dict[str, str]) -
     """A transfer of 150.00 that is looked at once more, and only has to be sent."""
     page = open_as("teller", f"/transfers/new?from={payer['account_id']}")
     page.get_by_label("To", exact=True).fill(payee["number"])
-    page.get_by_label("Amount").fill("150.00")
+    page.get_by_label("Amount", exact=True).fill("150.00")
     page.get_by_role("button", name="Review").click()
     expect(page.get_by_role("heading", name="Is this right?")).to_be_visible()
     return page
@@ -34,7 +34,7 @@ def test_without_a_script_two_clicks_and_a_way_back_move_it_once(open_as: Open, 
     payer, payee = teller_api.account(balance="500.00"), teller_api.account(balance="100.00")
     page = open_as("teller", f"/transfers/new?from={payer['account_id']}", script=False)
     page.get_by_label("To", exact=True).fill(payee["number"])
-    page.get_by_label("Amount").fill("150.00")
+    page.get_by_label("Amount", exact=True).fill("150.00")
     page.get_by_role("button", name="Review").click()
     page.get_by_role("button", name="Move the money").dblclick()
     expect(page).to_have_url(re.compile(r"/transfers/0"))
@@ -50,7 +50,7 @@ def test_a_deposit_whose_answer_is_lost_is_sent_again_and_done_once(
     account = teller_api.account(balance="0.00")
     page = open_as("teller", f"/accounts/{account['account_id']}")
     page.get_by_role("link", name="Deposit", exact=True).click()
-    page.get_by_label("Amount").fill("20")
+    page.get_by_label("Amount", exact=True).fill("20")
     watch.expect("ERR_FAILED|Failed to load|htmx:|/deposit")
 
     def lose_the_answer(route: object) -> None:
@@ -61,7 +61,7 @@ def test_a_deposit_whose_answer_is_lost_is_sent_again_and_done_once(
     send = page.locator("dialog[open]").get_by_role("button", name="Deposit", exact=True)
     send.click()
     expect(page.get_by_role("alert")).to_contain_text("Nothing you typed is lost")
-    expect(page.get_by_label("Amount")).to_have_value("20")
+    expect(page.get_by_label("Amount", exact=True)).to_have_value("20")
     send.click()
     expect(page.locator("#balance")).to_have_text("20.00EUR")
     assert teller_api.balance(account) == "20.00"
@@ -74,7 +74,7 @@ def test_whoever_is_logged_out_while_typing_logs_in_elsewhere_and_goes_on(
     page = open_as("", f"/log-in?next=/accounts/{account['account_id']}")
     log_in(page)
     page.get_by_role("link", name="Deposit", exact=True).click()
-    page.get_by_label("Amount").fill("20")
+    page.get_by_label("Amount", exact=True).fill("20")
     watch.expect("401|htmx:|/live/changes")
     log_out_elsewhere(page)
     send = page.locator("dialog[open]").get_by_role("button", name="Deposit", exact=True)

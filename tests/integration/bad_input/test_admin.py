@@ -50,6 +50,12 @@ QUOTED: Final = (
     *("-1", "1", "2147483648", "9223372036854775808", values.FOREIGN_ID, "staff%3Anobody", "system%3A"),
 )
 FEW: Final = ("x", "-1", "9" * 30, "%00", "%ff", "%ed%a0%80", "%27", "x" * 6_000)
+EACH_CLASS: Final = (
+    *FEW,
+    *(quote(value) for value in ("", " ", "NaN", "1e309", values.ARABIC_DIGITS, values.UNPRINTABLE[0])),
+    *("0001-01-01", "9999-12-31", "10000-01-01", "2026-02-30", values.FOREIGN_ID, "2147483648", "%3Cscript%3E"),
+)
+"""One of each class."""
 DJANGOS_OWN: Final = (
     "q", "p", "o", "all", "e", "_to_field", "_popup", "_facets", "_changelist_filters", BEFORE, AFTER,
     "is_active__exact", "groups__id__exact", "is_service__exact", "groups__isnull", "no_such_field", "id__in", "pk__gt",
@@ -79,7 +85,7 @@ def _parameters(
     form = operator.get(address).context.get("search_form")
     for name in () if form is None else model_admin.search_fields_of_form():
         kind = type(form.fields[name])  # type: ignore[union-attr]
-        yield name, FEW if kind in kinds else QUOTED
+        yield name, EACH_CLASS if kind in kinds else QUOTED
         kinds.add(kind)
 
 
