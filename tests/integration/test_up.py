@@ -142,16 +142,24 @@ def test_it_starts_a_child_again_that_died(running: Daybook, victim: str) -> Non
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Daybook]:
-    """A Daybook that several tests share."""
+def shared() -> Iterator[Daybook]:
+    """A Daybook for several tests, as the test before left it."""
     folder = short_folder()
     with Daybook(data_dir=folder).ready() as daybook:
         yield daybook
     remove_folder(folder)
 
 
+@pytest.fixture
+def running(shared: Daybook) -> Daybook:
+    """The shared one, once it has recovered from what the test before did to it."""
+    assert wait_until(
+        lambda: _database_answers(shared) and _is_ready(shared), timeout_seconds=RECOVERY_SECONDS
+    ), shared.output
+    return shared
+
+
 def test_a_second_one_on_the_same_folder_says_so_in_one_line(running: Daybook) -> None:
-    assert wait_until(lambda: _database_answers(running), timeout_seconds=RECOVERY_SECONDS)
     second = subprocess.run(
         running.command, cwd=ROOT, env=running.environment, capture_output=True, text=True, check=False
     )
