@@ -61,8 +61,11 @@ def test_a_deposit_whose_answer_is_lost_is_sent_again_and_done_once(
     send = page.locator("dialog[open]").get_by_role("button", name="Deposit", exact=True)
     send.click()
     expect(page.get_by_role("alert")).to_contain_text("Nothing you typed is lost")
+    expect(page.locator("#balance")).to_have_text("20.00EUR")  # the page behind has refreshed itself
+    expect(page.get_by_role("alert")).to_contain_text("Nothing you typed is lost")
     expect(page.get_by_label("Amount", exact=True)).to_have_value("20")
     send.click()
+    expect(page.locator("dialog[open]")).to_have_count(0)
     expect(page.locator("#balance")).to_have_text("20.00EUR")
     assert teller_api.balance(account) == "20.00"
 

@@ -24,9 +24,10 @@ function clear() {
   document.body.append(note);
 }
 
-// Whatever refreshes itself says so by the mark of freshness; only a log-out concerns whoever sits there.
+// Whatever refreshes itself says so by the mark of freshness; only a log-out concerns whoever sits there. (What asked
+// is in the request's configuration: once it has been replaced, htmx tells its parent, and calls that the element.)
 function byItself(event) {
-  return Boolean(event.detail.elt.matches?.("[data-live], [hx-trigger^=every]"));
+  return Boolean(event.detail.requestConfig.elt.matches?.("[data-live], [hx-trigger^=every]"));
 }
 
 for (const name of ["htmx:sendError", "htmx:timeout"]) {
