@@ -153,9 +153,9 @@ def shared() -> Iterator[Daybook]:
 @pytest.fixture
 def running(shared: Daybook) -> Daybook:
     """The shared one, once it has recovered from what the test before did to it."""
-    assert wait_until(
-        lambda: _database_answers(shared) and _is_ready(shared), timeout_seconds=RECOVERY_SECONDS
-    ), shared.output
+    assert wait_until(lambda: _database_answers(shared) and _is_ready(shared), timeout_seconds=RECOVERY_SECONDS), (
+        shared.output
+    )
     return shared
 
 
