@@ -23,6 +23,10 @@ def main() -> None:
     from django.core.management import execute_from_command_line
     from django.db import OperationalError
 
+    if sys.argv[1:2] == ["dispatch"]:  # which serves others, as the web and the workers do
+        from config.statement_limits import limit_statements
+
+        limit_statements()
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:

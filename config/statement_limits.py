@@ -4,7 +4,7 @@ Invariant: whoever waits for a statement is told within `SILENCE_SECONDS` that t
 between: a peer that vanished is found out by probes (`config.settings.NETWORK_PATIENCE`), one that acknowledges and
 says nothing, as a pooler that hangs, by nothing else. The connection is then closed, and what became of the statement
 is unknown, as after any lost connection. Commands and migrations may take as long as they need.
-Called by `config.asgi`, `config.wsgi` and `config.celery`.
+Called by `config.asgi`, `config.wsgi`, `config.celery` and, for `dispatch`, by `manage.py`.
 """
 
 from functools import partial
