@@ -135,7 +135,8 @@ class Checkpoint(models.Model):
     paused_reason = models.TextField(default="", db_default="")
     attempts = models.SmallIntegerField(default=0, db_default=0)
     attempted_at = models.DateTimeField(null=True)
-    careful_until = models.BigIntegerField(null=True)  # up to here one event at a time, since batches died
+    careful_until = models.BigIntegerField(null=True)  # up to here in small parts, since batches died
+    careful_entries = models.SmallIntegerField(default=1, db_default=1)  # so many log entries at a time
     heartbeat_at = models.DateTimeField(null=True)
     held_until = models.DateTimeField(null=True)
     held_reason = models.TextField(default="", db_default="")

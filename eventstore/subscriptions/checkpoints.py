@@ -64,7 +64,7 @@ WHERE id = (
         )
     FOR UPDATE SKIP LOCKED
 )
-RETURNING attempts, COALESCE(careful_until > position, false), position
+RETURNING attempts, CASE WHEN careful_until > position THEN careful_entries ELSE 0 END, position
 """
 
 # A stamp may be lost in a crash of the database server: then it was not the handler that died.
@@ -84,8 +84,10 @@ SET position = %s, attempts = 0, heartbeat_at = clock_timestamp(), held_until = 
 WHERE id = %s
 """
 
-# From here to there one event at a time.
-_BE_CAREFUL = "UPDATE eventstore_checkpoint SET attempts = 0, careful_until = %s WHERE id = %s"
+# From here to there so many log entries at a time.
+_BE_CAREFUL = """
+UPDATE eventstore_checkpoint SET attempts = 0, careful_until = %s, careful_entries = %s WHERE id = %s
+"""
 
 # Stops a checkpoint for a while, for a reason that is not in the events.
 _HOLD = """
@@ -105,10 +107,10 @@ class Due(NamedTuple):
 
 
 class Stamp(NamedTuple):
-    """How often this was tried without a result, this time included, and whether one event at a time."""
+    """How often this was tried without a result, this time included, and with how many log entries at a time."""
 
     attempts: int
-    careful: bool
+    entries: int  # 0: as many as make a batch
     position: int  # of the checkpoint then
 
 
@@ -171,9 +173,9 @@ def move(cursor: Any, checkpoint: Checkpoint, position: int) -> None:
     cursor.execute(_MOVE, [position, position, checkpoint.id])
 
 
-def be_careful(cursor: Any, checkpoint: Checkpoint, until: int | None) -> None:
-    """Up to position `until`, one event at a time; None: no longer."""
-    cursor.execute(_BE_CAREFUL, [until, checkpoint.id])
+def be_careful(cursor: Any, checkpoint: Checkpoint, until: int | None, *, entries: int = 1) -> None:
+    """Up to position `until`, so many log entries at a time; None: no longer."""
+    cursor.execute(_BE_CAREFUL, [until, entries, checkpoint.id])
 
 
 def hold(checkpoint_id: int, *, seconds: float, reason: str, forget_attempts: bool = True, using: str) -> None:

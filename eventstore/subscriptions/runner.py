@@ -3,9 +3,9 @@
 So an event's effects in this database happen exactly once. A failure splits the batch until the culprit stands alone,
 and parks it. What is not the event's fault (a lost connection, a deadlock, a full disk, a type of event that this
 version does not know, a missing setting) holds the checkpoint instead. What needs a stream that another transaction has
-locked waits behind its key, as what is parked does, and the rest goes on. A batch that has killed its process twice, or
-whose handlers came to no end in time, is gone through one event at a time; what comes to none alone is parked, and what
-has died alone three times.
+locked waits behind its key, as what is parked does, and the rest goes on. A batch that has killed its process twice is
+gone through in small parts, and the part that kills it too, or whose handlers came to no end in time, one event at a
+time; what comes to none alone is parked, and what has died alone three times.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ from eventstore.subscriptions.registry import Projection, Subscription
 _log = structlog.get_logger(__name__)
 
 BATCH_ATTEMPTS: Final = 2
-"""How often a batch may end without a result before it is gone through one event at a time."""
+"""How often a batch may end without a result before it is gone through in parts."""
+PARTS: Final = 16
+"""How many: on a busy machine each is a turn to wait for, and one that ends its process costs seconds."""
+PART_ATTEMPTS: Final = 1
+"""How often a part may end without a result before its events are gone through one at a time."""
 ALONE_ATTEMPTS: Final = 3
 """How often an event may end without a result, alone, before it is parked."""
 RACES: Final = 5
@@ -84,7 +88,7 @@ def advance(
 
 
 def _advance_for_a_while(checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int) -> Progress:
-    """By one batch; or, where it goes one event at a time, by as many as there is time for."""
+    """By one batch; or, where it goes in small parts, by as many as there is time for."""
     until = time.monotonic() + CAREFUL_SECONDS
     progress, careful = _advance(checkpoint_id, subscription, store, limit)
     while careful and progress is Progress.FULL and time.monotonic() < until:
@@ -93,18 +97,21 @@ def _advance_for_a_while(checkpoint_id: int, subscription: Subscription, store: 
 
 
 def _advance(checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int) -> tuple[Progress, bool]:
-    """One attempt, with its stamp; answers with what came of it, and whether it was one event at a time."""
+    """One attempt, with its stamp; answers with what came of it, and whether it was a small part."""
     stamp = checkpoints.stamp(checkpoint_id, using=store.using)
     if stamp is None:
         return Progress.BUSY, False
-    if stamp.careful:
+    if stamp.entries == 1:
         if stamp.attempts > ALONE_ATTEMPTS:
             error = f"ended without a result {ALONE_ATTEMPTS} times: the process died or was stopped while handling it"
-            return _park_next(checkpoint_id, subscription, store, after=stamp.position, error=error), True
+            return _park_next(
+                checkpoint_id, subscription, store, after=stamp.position, error=error, is_found=True
+            ), True
         return _split(checkpoint_id, subscription, store, 1), True
-    if stamp.attempts > BATCH_ATTEMPTS:
-        return _become_careful(checkpoint_id, subscription, store, limit), False
-    return _split(checkpoint_id, subscription, store, limit), False
+    size, attempts = (stamp.entries, PART_ATTEMPTS) if stamp.entries else (limit, BATCH_ATTEMPTS)
+    if stamp.attempts > attempts:
+        return _become_careful(checkpoint_id, subscription, store, size, parts=PARTS), False
+    return _split(checkpoint_id, subscription, store, size), bool(stamp.entries)
 
 
 def _split(
@@ -205,15 +212,18 @@ def _read(
     return known_prefix(window, store.registry)
 
 
-def _become_careful(checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int) -> Progress:
-    """Has the batch that ended without a result gone through one event at a time."""
+def _become_careful(
+    checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int, *, parts: int | None = None
+) -> Progress:
+    """Has the batch that ended without a result gone through in so many parts; without, one event at a time."""
     with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
         checkpoint = _lock(cursor, checkpoint_id, subscription)
         if checkpoint is None:
             return Progress.BUSY
         window = _read(cursor, checkpoint, subscription, store, limit)
-        checkpoints.be_careful(cursor, checkpoint, window.until)
-        _log.warning("eventstore.careful", subscription=subscription.id, until=window.until)
+        entries = max(1, window.entries // parts) if parts else 1
+        checkpoints.be_careful(cursor, checkpoint, window.until, entries=entries)
+        _log.warning("eventstore.careful", subscription=subscription.id, until=window.until, entries=entries)
         return Progress.FULL
 
 

@@ -419,11 +419,18 @@ GUARDS: Final = (
         (f"{STORE}attempts.py::test_an_attempt_is_counted_before_it_is_made_and_forgotten_with_its_success",),
     ),
     Guard(
-        "what kills its process is gone through one by one",
+        "what kills its process is gone through in parts, and one by one",
         "eventstore/subscriptions/runner.py",
-        "    if stamp.attempts > BATCH_ATTEMPTS:\n",
+        "    if stamp.attempts > attempts:\n",
         "    if False:\n",
         (f"{STORE}attempts.py::test_what_killed_its_process_three_times_alone_is_parked_and_everything_else_goes_on",),
+    ),
+    Guard(
+        "in parts first, so that a large batch is not gone through one by one",
+        "eventstore/subscriptions/runner.py",
+        "max(1, window.entries // parts) if parts else 1",
+        "1",
+        (f"{STORE}attempts.py::test_a_large_batch_is_gone_through_in_parts_and_only_the_part_that_dies_one_at_a_time",),
     ),
     Guard(
         "and parked when it has died alone",

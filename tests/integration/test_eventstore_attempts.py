@@ -1,4 +1,4 @@
-"""A handler that kills its process: its batch is gone through one event at a time, and what died alone is parked."""
+"""A handler that kills its process: its batch is gone through in ever smaller parts; what died alone is parked."""
 
 from __future__ import annotations
 
@@ -56,6 +56,22 @@ def test_what_killed_its_process_three_times_alone_is_parked_and_everything_else
     assert [position for _, _, position in parked()] == [6]
     assert "the process died or was stopped" in value("SELECT error FROM eventstore_parked_key")
     assert rows("SELECT position, attempts FROM eventstore_checkpoint") == [(10, 0)]
+
+
+def test_a_large_batch_is_gone_through_in_parts_and_only_the_part_that_dies_one_at_a_time() -> None:
+    skus = [str(number) for number in range(64)]  # two log entries each, so that a part holds four of them
+    _fill(*skus[:30], POISON, *skus[30:])
+    exits = []
+    for _ in range(12):
+        exits.append(in_process(Shop(watching(_note_or_die)).drain))
+        make_due()
+        if exits[-1] == 0:
+            break
+    assert exits == [EXIT] * 6 + [0]  # twice as a batch, once as a part, three times alone
+    assert notes() == skus
+    assert [position for _, _, position in parked()] == [62]
+    # Seven parts before the one that died, two alone before the culprit in it; what comes after that is a batch again.
+    assert value("SELECT count(DISTINCT xmin::text) FROM readmodel.journal") == 7 + 2 + 1
 
 
 def test_other_subscriptions_go_on_while_one_dies_again_and_again() -> None:
