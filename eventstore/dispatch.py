@@ -128,9 +128,9 @@ def _retry_parked(store: EventStore) -> bool:
     failed = [key for key in due if not key.waits]
     until = time.monotonic() + parking.RETRY_SECONDS if failed else 0.0
     for tried, key in enumerate(failed):
-        if tried and time.monotonic() > until:
+        seconds = until - time.monotonic()
+        if tried and seconds < 0:
             return True
-        seconds = max(0.0, until - time.monotonic())
         outcome = parking.retry(key.id, _declared(key.subscription, store), store=store, budget_seconds=seconds)
         done |= outcome in (parking.Retry.FREED, parking.Retry.GOES_ON)
     return done

@@ -80,7 +80,7 @@ def handle_free(
     moment: where writers queue for a stream it is never free, and has to be queued for.
     """
     if isinstance(subscription, Projection):
-        handle(subscription, events, store=store, cursor=cursor, skip_known=True)
+        handle(subscription, events, store=store, cursor=cursor)
         return []
     answers = _all_answers(subscription, events, store=store)
     streams = {execution.stream_id for executions in answers for execution in executions}

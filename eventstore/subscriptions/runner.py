@@ -68,7 +68,6 @@ class _BatchFailed(Exception):
     """Handling failed for a reason that lies in the events or in the handler."""
 
     def __init__(self, *, after: int, entries: int, cause: Exception) -> None:
-        super().__init__(str(cause))
         self.after = after  # the position behind which the batch begins
         self.entries = entries  # that the batch read
         self.cause = cause

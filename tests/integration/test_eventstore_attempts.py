@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from eventstore.events import RecordedEvent
-from eventstore.subscriptions import checkpoints
+from eventstore.subscriptions import checkpoints, runner
 from eventstore.subscriptions.registry import SubscriptionRegistry, handles
 from eventstore.subscriptions.runner import Progress, advance
 from tests.integration.shops import POISON, Shop, in_process, make_due, note, notes, parked, rows, value, watching
@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("shop_database")
 
 Added = RecordedEvent[facts.ItemAdded]
 EXIT = 9
+FOREVER = 600.0
 
 
 def _note_or_die(recorded: Added) -> None:
@@ -163,3 +164,61 @@ def test_an_event_is_not_parked_for_the_one_before_it_that_somebody_has_handled_
     assert advance(checkpoint_id, watcher, store=shop.store) is Progress.MOVED
     assert value("SELECT position FROM eventstore_checkpoint") == 2
     assert parked() == []
+
+
+# --- Whose turn it is ---------------------------------------------------------------------------------------
+
+
+def _at_the_beginning(change: str, *skus: str) -> tuple[Shop, int]:
+    """A shop whose one checkpoint has a few events before it, and was changed; and the checkpoint's id."""
+    shop = Shop(watching(lambda _: None))
+    shop.add(shop.open(), *skus)
+    assert shop.drain()
+    rows(f"UPDATE eventstore_checkpoint SET position = 1, {change}")
+    make_due()
+    return shop, value("SELECT id FROM eventstore_checkpoint")
+
+
+SELECT_POSITION = "SELECT position FROM eventstore_checkpoint"
+
+
+def _advance(shop: Shop, checkpoint_id: int, *, batch_size: int | None = None) -> Progress:
+    (watcher,) = shop.store.subscriptions.all()
+    return advance(checkpoint_id, watcher, store=shop.store, batch_size=batch_size)
+
+
+def test_one_event_at_a_time_is_as_many_as_there_is_time_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop, checkpoint_id = _at_the_beginning("careful_until = 99", *"abc")
+    monkeypatch.setattr(runner, "CAREFUL_SECONDS", 0.0)
+    assert _advance(shop, checkpoint_id) is Progress.FULL
+    assert value(SELECT_POSITION) == 2
+    monkeypatch.setattr(runner, "CAREFUL_SECONDS", FOREVER)
+    assert _advance(shop, checkpoint_id) is Progress.MOVED
+    assert value(SELECT_POSITION) == 4
+
+
+def test_what_died_alone_is_parked_and_the_next_ones_have_their_turn_in_the_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner, "CAREFUL_SECONDS", FOREVER)
+    shop, checkpoint_id = _at_the_beginning("careful_until = 99, attempts = 3", *"ab")
+    assert _advance(shop, checkpoint_id) is Progress.MOVED
+    assert [position for _, _, position in parked()] == [2, 3]
+    assert value(SELECT_POSITION) == 3
+
+
+def test_a_batch_is_followed_by_somebody_else_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "CAREFUL_SECONDS", FOREVER)
+    shop, checkpoint_id = _at_the_beginning("careful_until = NULL", *"abc")
+    assert _advance(shop, checkpoint_id, batch_size=1) is Progress.FULL
+    assert value(SELECT_POSITION) == 2
+
+
+def test_others_that_died_with_it_are_still_gone_through_one_at_a_time_when_one_is_parked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner, "CAREFUL_SECONDS", 0.0)
+    shop, checkpoint_id = _at_the_beginning("careful_until = 4, attempts = 3", *"abc")
+    assert _advance(shop, checkpoint_id) is Progress.FULL
+    assert [position for _, _, position in parked()] == [2]
+    assert _careful()

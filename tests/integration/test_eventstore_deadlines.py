@@ -82,6 +82,16 @@ def test_what_hangs_is_parked_by_itself_and_everything_else_goes_on(hang: Callab
     assert [position for _, _, position in parked()] == [6]
     assert "HandlerTooSlow: the handler was interrupted after 0.2 s" in value("SELECT error FROM eventstore_parked_key")
     assert rows("SELECT position, attempts FROM eventstore_checkpoint") == [(10, 0)]
+    transactions = rows("SELECT count(*) FROM readmodel.journal GROUP BY transaction ORDER BY min(id)")
+    assert transactions == [(1,), (1,), (2,)]  # one by one until it was found, and no longer
+
+
+def test_a_connection_that_an_interruption_may_have_broken_is_not_used_again() -> None:
+    _fill(POISON, "b")
+    before = value("SELECT pg_backend_pid()")
+    assert Shop(watching(_sleep_on)).drain()
+    assert notes() == ["b"]
+    assert value("SELECT pg_backend_pid()") != before
 
 
 def _sleep_in_steps(recorded: Added) -> None:

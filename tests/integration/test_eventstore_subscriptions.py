@@ -663,6 +663,23 @@ class TestHolding:
         assert tries == ["a"] * 10  # five times, and five times without what is known
         assert value("SELECT error FROM eventstore_parked_key") == "StreamConflict: another was faster"
 
+    def test_what_is_neither_an_event_s_fault_nor_passes_by_itself_is_told(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: Any, **__: Any) -> None:
+            raise LookupError("of our own")
+
+        shop = Shop(watching(lambda _: PASSING["disk full"]()))
+        shop.add(shop.open(), "a")
+        with monkeypatch.context() as patched:
+            patched.setattr(checkpoints, "hold", fail)
+            with pytest.raises(LookupError, match="of our own"):
+                shop.drain()
+        make_due()
+        monkeypatch.setattr(checkpoints, "stamp", fail)
+        with pytest.raises(LookupError, match="of our own"):
+            shop.drain()
+
     def test_what_another_program_must_mend_is_held_for_longer(self, monkeypatch: pytest.MonkeyPatch) -> None:
         held: list[float] = []
         hold = checkpoints.hold

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -14,21 +15,24 @@ import pytest
 from structlog.testing import capture_logs
 
 from eventstore import inspection
-from eventstore.appending import lock_key
+from eventstore.appending import StreamBusy, StreamConflict, lock_key
 from eventstore.events import RecordedEvent
 from eventstore.ids import new_id
 from eventstore.loading import cache
 from eventstore.snapshots import Loaded
-from eventstore.subscriptions import handling, parking, runner
+from eventstore.subscriptions import parking, runner
 from eventstore.subscriptions.registry import Execute, Follows, SubscriptionRegistry, handles
+from eventstore.tables import Tables
 from tests.integration.shops import Shop, counted, in_process, make_due, parked, rows, together, value
 from tests.shopping_cart import facts
+from tests.shopping_cart.handlers import SUBSCRIPTIONS
 from tests.shopping_cart.warehouse import WAREHOUSE, Warehouse
 
 pytestmark = pytest.mark.usefixtures("shop_database")
 
 LONG_AGO = 5.0
 """What one stuck session used to cost every other story, in seconds, again and again."""
+FOREVER = 600.0
 
 
 # How long after it began to wait something is tried again, in tenths of a second.
@@ -101,17 +105,68 @@ def test_one_locked_stream_delays_what_needs_it_and_nothing_else(app: psycopg.Co
     assert parked() == []
 
 
-def test_the_next_batches_do_not_wait_for_a_stream_that_was_not_given_free(app: psycopg.Connection) -> None:
+def test_the_next_batches_do_not_wait_for_a_stream_that_was_not_given_free(
+    app: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "IMPATIENT_SECONDS", FOREVER)
     shop, stuck = Shop(_picking()), new_id()
+
+    def wait(*_: object, **__: object) -> None:
+        raise ArithmeticError("it waited")
+
     with _locked(app, stuck):
         shop.order(stuck)
         assert shop.drain()
-        began = time.monotonic()
+        monkeypatch.setattr(runner, "handle", wait)
         for _ in range(4):
             shop.order(stuck)
             assert shop.drain(batch_size=1)
-        assert time.monotonic() - began < 4 * handling.PATIENCE_MS / 1_000 + LONG_AGO / 2
-        assert len(parked()) == 5
+        assert _attempts() == [0] * 5
+
+
+def test_who_does_not_wait_does_nothing_again_that_was_handled(
+    app: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "IMPATIENT_SECONDS", FOREVER)
+    shop, stuck, free = Shop(_picking()), new_id(), new_id()
+    shop.order(free)
+    with _locked(app, stuck):
+        shop.order(stuck)
+        assert shop.drain()
+        rows("UPDATE eventstore_checkpoint SET position = 0")
+        assert shop.drain()
+        assert shop.picked(free) == 1
+        assert _attempts() == [0]
+
+
+def test_a_projection_that_meets_a_locked_stream_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    (carts,) = SUBSCRIPTIONS.projections()
+    shop, project, tries = Shop(SUBSCRIPTIONS), carts.handler.project, list[int]()
+
+    def meet_one(events: Sequence[RecordedEvent[Any]], tables: Tables) -> None:
+        tries.append(len(events))
+        if len(tries) == 1:
+            raise StreamBusy
+        project(events, tables)
+
+    monkeypatch.setattr(carts.handler, "project", meet_one)
+    cart_id = shop.open()
+    assert shop.drain()
+    assert rows("SELECT cart_id FROM readmodel.cart") == [(cart_id,)]
+
+
+def test_who_loses_races_and_then_meets_a_locked_stream_is_held() -> None:
+    tries: list[int] = []
+
+    def meet(_: int) -> None:
+        tries.append(1)
+        raise StreamConflict if len(tries) < runner.RACES else StreamBusy
+
+    shop = Shop(_picking(check=meet))
+    shop.order(new_id())
+    assert shop.drain()
+    assert value("SELECT held_reason FROM eventstore_checkpoint").startswith("StreamBusy")
+    assert parked() == []
 
 
 def test_what_comes_later_under_a_key_that_waits_is_handled_after_it(app: psycopg.Connection) -> None:
@@ -374,6 +429,26 @@ def test_of_what_waits_under_one_key_each_has_its_turn(app: psycopg.Connection) 
     assert shop.picked(stuck) == 2
     assert _attempts() == []
     assert not parking.retry_waiting(counting, store=shop.store)
+
+
+def test_a_drain_goes_on_with_what_waited_until_nothing_is_left(app: psycopg.Connection) -> None:
+    registry, stuck = SubscriptionRegistry(), new_id()
+
+    @registry.subscriber(id="counting")
+    class Counting:
+        @handles(facts.ItemAdded)
+        def count(self, recorded: RecordedEvent[facts.ItemAdded]) -> Execute:
+            command = facts.PickOrder(cart_id=recorded.event_id, quantity=recorded.version)
+            return Execute(aggregate=WAREHOUSE, stream_id=stuck, command=command, creates=True)
+
+    shop = Shop(registry)
+    with _locked(app, stuck):
+        shop.add(shop.open(), "a", "b", "c")
+        assert shop.drain()
+    make_due()
+    assert shop.drain()
+    assert shop.picked(stuck) == 3
+    assert parked() == []
 
 
 def test_a_retry_that_meets_a_locked_stream_does_not_count(

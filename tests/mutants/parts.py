@@ -9,7 +9,8 @@ _STORE: Final = tuple(
     f"{INTEGRATION}eventstore_{name}.py" for name in ("append", "loading", "concurrency", "idempotency")
 )
 _SUBSCRIPTIONS: Final = tuple(
-    f"{INTEGRATION}eventstore_{name}.py" for name in ("subscriptions", "attempts", "waiting", "parking")
+    f"{INTEGRATION}eventstore_{name}.py"
+    for name in ("subscriptions", "attempts", "waiting", "parking", "deadlines", "dispatch")
 )
 
 
