@@ -401,8 +401,9 @@ def _decide(execution: Execution, loaded: Loaded) -> _Decision:
     aggregate = execution.aggregate
     if loaded.version == 0 and not execution.creates:
         raise StreamNotFound(f"{aggregate.stream_type} {execution.stream_id}")
-    if execution.expected_version not in (None, loaded.version):
-        raise VersionMismatch(expected=execution.expected_version or 0, actual=loaded.version)
+    expected = execution.expected_version
+    if expected is not None and expected != loaded.version:
+        raise VersionMismatch(expected=expected, actual=loaded.version)
     events = aggregate.decide(loaded.state, execution.command)
     return _Decision(
         new=_number(aggregate, loaded, events, execution.metadata, execution.cause),

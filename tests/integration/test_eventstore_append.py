@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from django.db import OperationalError, connection, transaction
 from django.db.transaction import TransactionManagementError
+from msgspec.structs import replace
 from pytest_django import Settings
 
 from eventstore.aggregates import Aggregate
@@ -32,7 +33,7 @@ from eventstore.events import Event, StreamVersion
 from eventstore.ids import new_id
 from eventstore.store import Execution, StreamNotFound, Unit, VersionMismatch
 from tests.conftest import Database
-from tests.integration.shops import Shop, rows, story_of, together, value
+from tests.integration.shops import Shop, counted, rows, story_of, together, value
 from tests.shopping_cart import facts
 from tests.shopping_cart.cart import CART, ShoppingCart
 from tests.shopping_cart.facts import CartOpened, ItemAdded
@@ -369,6 +370,25 @@ def test_each_way_of_writing_wakes_the_dispatchers_once(shop: Shop, settings: Se
         _woken.clear()
         way()
         assert _woken == ["default"]
+
+
+def test_a_command_that_changes_nothing_wakes_nobody(shop: Shop, settings: Settings) -> None:
+    settings.EVENTSTORE = {**settings.EVENTSTORE, "WAKE": "tests.integration.test_eventstore_append.note_wake"}
+    cart_id = shop.open()
+    idle = replace(CART, decide=lambda _state, _command: [])
+    _woken.clear()
+    done = shop.store.execute(idle, cart_id, facts.AddItem(sku="tea"), metadata=story_of(cart_id))
+    assert (done.version, done.events) == (1, ())
+    assert _woken == []
+
+
+def test_it_tells_how_long_writing_took(shop: Shop) -> None:
+    names = ("eventstore_append_seconds_count", "eventstore_append_seconds_sum")
+    before = [counted(name) for name in names]
+    shop.open()
+    writings, seconds = (counted(name) - past for name, past in zip(names, before, strict=True))
+    assert writings == 1
+    assert 0 < seconds < 60
 
 
 # --- One writer at a time -----------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("shop_database")
 
 Added = RecordedEvent[facts.ItemAdded]
 EXIT = 9
-FOREVER = 600.0
+FOREVER = 20.0
 
 
 def _note_or_die(recorded: Added) -> None:
@@ -205,6 +205,24 @@ def test_what_died_alone_is_parked_and_the_next_ones_have_their_turn_in_the_time
     assert _advance(shop, checkpoint_id) is Progress.MOVED
     assert [position for _, _, position in parked()] == [2, 3]
     assert value(SELECT_POSITION) == 3
+
+
+@pytest.mark.parametrize(("tried", "reached"), [(1, 3), (2, 1)])
+def test_a_batch_that_ended_twice_without_a_result_is_gone_through_one_event_at_a_time_next_turn(
+    tried: int, reached: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "CAREFUL_SECONDS", FOREVER)
+    shop, checkpoint_id = _at_the_beginning(f"careful_until = NULL, attempts = {tried}", *"ab")
+    _advance(shop, checkpoint_id)
+    assert value(SELECT_POSITION) == reached
+    assert _careful() is (reached == 1)
+
+
+@pytest.mark.parametrize(("tried", "expected"), [(2, []), (3, [2])])
+def test_what_ended_alone_three_times_without_a_result_is_parked(tried: int, expected: list[int]) -> None:
+    shop, checkpoint_id = _at_the_beginning(f"careful_until = 2, attempts = {tried}", "a")
+    _advance(shop, checkpoint_id)
+    assert [position for _, _, position in parked()] == expected
 
 
 def test_a_batch_is_followed_by_somebody_else_s(monkeypatch: pytest.MonkeyPatch) -> None:

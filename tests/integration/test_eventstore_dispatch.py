@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from eventstore.events import RecordedEvent
 from eventstore.seals import sealer
 from eventstore.subscriptions import parking
 from eventstore.subscriptions.registry import Answer, Execute, SubscriptionRegistry, handles
-from tests.integration.shops import POISON, Shop, make_due, note, notes, parked, rows, together, value, watching
+from tests.integration.shops import Shop, make_due, note, notes, parked, rows, together, value, watching
 from tests.shopping_cart import facts
 from tests.shopping_cart.cart import CART
 
@@ -143,21 +144,50 @@ def test_a_sequencer_in_other_hands_is_not_taken_for_an_empty_outbox(
 
 
 def test_it_goes_on_sequencing_until_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequencer, "BATCH", 1)
+    monkeypatch.setattr(sequencer, "sequence", partial(sequencer.sequence, limit=1))
     shop = Shop()
     shop.add(shop.open(), "a", "b")
     assert shop.drain()
     assert value(SELECT_SEQUENCED) == 3
 
 
-def test_retries_have_two_seconds_before_what_is_not_parked_has_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, sick = [1_000.0], {POISON}
+@pytest.mark.parametrize(
+    ("is_time", "expected"),
+    [
+        (False, [*["work"] * 3, "seal", "seal"]),
+        (True, ["seal", "work", "seal", "work", "seal", "work", "seal", "seal"]),
+    ],
+)
+def test_sealing_comes_last_unless_it_is_time_and_ends_no_other_work(
+    is_time: bool, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[str] = []
+
+    def seal(**_: object) -> bool:
+        turns.append("seal")
+        return not is_time and turns.count("seal") == 1  # then there may be more to seal
+
+    monkeypatch.setattr(sealer.Pace, "is_up", lambda _: is_time)
+    monkeypatch.setattr(sealer, "seal_quietly", seal)
+    shop = Shop(watching(lambda _: turns.append("work")))
+    shop.add(shop.open(), *"abc")
+    assert shop.drain(batch_size=1)
+    assert turns == expected
+
+
+@pytest.mark.parametrize("keys", [1, 9])
+def test_retries_have_two_seconds_before_what_is_not_parked_has_its_turn(
+    keys: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skus = [*"abcdefghi"]
+    now, sick, retried = [1_000.0], set(skus), list[str]()
 
     def take_half_a_second(recorded: Added) -> None:
         if recorded.data.sku in sick:
             raise ArithmeticError
-        if recorded.data.sku == POISON:  # the retries begin; somebody shops
+        if not retried:  # somebody shops meanwhile
             together([lambda: shop.add(shop.open(), "live")])
+        retried.append(recorded.data.sku)
         now[0] += 0.5
         note(recorded)
 
@@ -166,10 +196,13 @@ def test_retries_have_two_seconds_before_what_is_not_parked_has_its_turn(monkeyp
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(parking, "RETRIED_AT_ONCE", 1)
     shop = Shop(watching(take_half_a_second))
-    shop.add(shop.open(), POISON, *"abcdefgh")
+    carts = [shop.open() for _ in range(keys)]
+    for number, sku in enumerate(skus):
+        shop.add(carts[number % keys], sku)
     assert shop.drain()
     sick.clear()
     make_due()
     assert shop.drain()
-    assert notes() == [POISON, *"abcd", "live", *"efgh"]
+    assert notes().index("live") == 5
+    assert sorted(notes()) == [*skus, "live"]
     assert parked() == []

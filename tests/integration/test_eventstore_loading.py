@@ -88,6 +88,9 @@ def test_a_snapshot_is_taken_each_time_the_stated_number_of_events_is_full(shop:
     assert rows(SELECT_SNAPSHOTS, [cart_id]) == [(100, 1)]
     _fill(shop, CART, cart_id, 150)
     assert rows(SELECT_SNAPSHOTS, [cart_id]) == [(100, 1), (250, 1)]
+    _spoil_snapshots(cart_id)
+    cache.clear()
+    assert shop.store.find(CART, cart_id).state.items == {"spoilt": 1}  # it is what is read, however long the stream
 
 
 def test_a_snapshot_commits_or_rolls_back_with_its_events(shop: Shop) -> None:
@@ -108,6 +111,7 @@ def test_find_and_find_at_begin_at_a_snapshot(shop: Shop) -> None:
     cache.clear()
     assert shop.store.find(often, cart_id).state.items == {"spoilt": 1, "after": 1}
     assert shop.store.find_at(often, cart_id, version=4).state.items == {"spoilt": 1, "after": 1}
+    assert shop.store.find_at(often, cart_id, version=3).state.items == {"spoilt": 1}
     assert shop.store.find_at(often, cart_id, version=2).state == _replay(cart_id, until=2)  # before the snapshot
 
 
@@ -137,6 +141,8 @@ def test_a_state_begins_at_its_own_stream_s_newest_snapshot_and_no_other(shop: S
     cache.clear()
     found = shop.store.load_many({cart_id: often, other_id: often})
     assert (found[cart_id].state, found[other_id].version) == (_replay(cart_id), 1)
+    cache.clear()
+    assert shop.store.find(often, other_id).version == 1
     assert shop.store.find_optional(replace(often, stream_type="wardrobe"), cart_id) is None
 
 

@@ -481,6 +481,7 @@ class TestCulprits:
         assert parked() == [("watcher", carts[13], 34)]
         assert value("SELECT error FROM eventstore_parked_key") == "ArithmeticError: cannot digest this"
         assert len(handled_together) < 80  # by halves, not one by one over and over
+        assert value("SELECT count(DISTINCT transaction) FROM readmodel.journal") == 5
         assert value("SELECT position FROM eventstore_checkpoint") == 40
 
     def test_several_culprits_are_all_found(self) -> None:
@@ -496,6 +497,20 @@ class TestCulprits:
         assert shop.drain()
         assert notes() == ["1", "2", "3", "5", "6", "7"]
         assert [key for _, key, _ in parked()] == [carts[0], carts[4], carts[8]]
+
+    def test_what_follows_a_culprit_is_handled_in_batches_no_larger_than_before(self) -> None:
+        def note_or_fail(recorded: Added) -> None:
+            if recorded.data.sku == POISON:
+                raise ArithmeticError
+            note(recorded)
+
+        shop = Shop(watching(note_or_fail, batch_size=2))
+        carts = [shop.open() for _ in range(4)]
+        for cart, sku in zip(carts, (POISON, "b", "c", "d"), strict=True):
+            shop.add(cart, sku)
+        assert shop.drain()
+        assert notes() == ["b", "c", "d"]
+        assert rows("SELECT count(*) FROM readmodel.journal GROUP BY transaction ORDER BY min(id)") == [(1,), (2,)]
 
     def test_nothing_of_a_failed_batch_stays(self) -> None:
         attempts: list[str] = []
@@ -679,6 +694,28 @@ class TestHolding:
         monkeypatch.setattr(checkpoints, "stamp", fail)
         with pytest.raises(LookupError, match="of our own"):
             shop.drain()
+
+    def test_a_connection_that_is_found_closed_by_a_hold_is_replaced(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        hold, full = checkpoints.hold, True
+
+        def lose_and_hold(*arguments: Any, **named: Any) -> None:
+            connection.connection.close()
+            hold(*arguments, **named)
+
+        def note_or_fail(recorded: Added) -> None:
+            if full:
+                PASSING["disk full"]()
+            note(recorded)
+
+        shop = Shop(watching(note_or_fail))
+        shop.add(shop.open(), "a")
+        with monkeypatch.context() as patched:
+            patched.setattr(checkpoints, "hold", lose_and_hold)
+            shop.drain()
+        full = False
+        make_due()
+        assert shop.drain()
+        assert notes() == ["a"]
 
     def test_what_another_program_must_mend_is_held_for_longer(self, monkeypatch: pytest.MonkeyPatch) -> None:
         held: list[float] = []

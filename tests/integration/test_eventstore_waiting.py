@@ -20,7 +20,7 @@ from eventstore.events import RecordedEvent
 from eventstore.ids import new_id
 from eventstore.loading import cache
 from eventstore.snapshots import Loaded
-from eventstore.subscriptions import parking, runner
+from eventstore.subscriptions import handling, parking, runner
 from eventstore.subscriptions.registry import Execute, Follows, SubscriptionRegistry, handles
 from eventstore.tables import Tables
 from tests.integration.shops import Shop, counted, in_process, make_due, parked, rows, together, value
@@ -102,6 +102,29 @@ def test_one_locked_stream_delays_what_needs_it_and_nothing_else(app: psycopg.Co
     make_due()
     assert shop.drain()
     assert shop.picked(stuck) == 3
+    assert parked() == []
+
+
+def test_a_batch_waits_for_streams_that_others_have_for_a_moment(
+    app: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handling, "PATIENCE_MS", 20_000)
+    shop, streams = Shop(_picking()), [new_id(), new_id()]
+    for stream_id in streams:
+        shop.order(stream_id)
+
+    def let_go_when_somebody_waits() -> bool:
+        deadline = time.monotonic() + 10
+        while not app.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchone():
+            assert time.monotonic() < deadline, "nobody waited"
+        app.execute("COMMIT")
+        return True
+
+    app.execute("BEGIN")
+    for stream_id in streams:
+        app.execute("SELECT pg_advisory_xact_lock(%s)", [lock_key(stream_id)])
+    assert together([shop.drain, let_go_when_somebody_waits]) == [True, True]
+    assert [shop.picked(stream_id) for stream_id in streams] == [1, 1]
     assert parked() == []
 
 
