@@ -12,6 +12,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 import time
 import types
 from collections.abc import Sequence
@@ -50,7 +51,8 @@ class Outcome(Enum):
     NOT_APPLICABLE = "it cannot be put in place"
 
 
-_EXIT_CODES: Final = {0: Outcome.SURVIVED, 1: Outcome.KILLED, 2: Outcome.NOT_APPLICABLE}
+_HUNG: Final = 3
+_EXIT_CODES: Final = {0: Outcome.SURVIVED, 1: Outcome.KILLED, 2: Outcome.NOT_APPLICABLE, _HUNG: Outcome.HUNG}
 
 
 class Tried(NamedTuple):
@@ -180,8 +182,12 @@ class Trial:
         for item in items:
             os.write(writing, f"{item.nodeid}\n".encode())
             seconds = max(LEAST_SECONDS, TIMES_LONGER * self._seconds[item.nodeid])
-            signal.setitimer(signal.ITIMER_REAL, seconds)  # which ends the process
+            # By no signal's timer: a handler's own deadline sets and ends that.
+            limit = threading.Timer(seconds, os._exit, [_HUNG])
+            limit.daemon = True
+            limit.start()
             _run(session, item)
+            limit.cancel()
             if self._failed:
                 return 1
         return 0
