@@ -194,14 +194,13 @@ class TestDispatch:
         self, shop_database: Database, superuser: psycopg.Connection
     ) -> None:
         process = _start(shop_database, "dispatch")
+        assert process.stdout is not None
+        assert process.stdout.readline() == "Dispatching; Ctrl-C stops.\n"
         throw_out = """
             SELECT pg_terminate_backend(pid) FROM pg_stat_activity
             WHERE application_name = 'dispatcher' AND datname = current_database()
         """
         try:
-            assert wait_until(
-                lambda: value("SELECT count(*) FROM eventstore_checkpoint") > 0, timeout_seconds=PATIENCE_SECONDS
-            )
             thrown_out = partial(superuser.execute, throw_out)
             assert wait_until(lambda: bool(thrown_out().fetchall()), timeout_seconds=PATIENCE_SECONDS)
             Shop().open()
@@ -579,11 +578,21 @@ class TestParked:
         shop.drain()
         skus.clear()
         told = run(shop, "parked", "retry", "--all", "--limit", "3")
-        assert told == "3 of 3 keys are free again.\n"
+        assert told == "3 of 3 keys are free again; 2 more are parked.\n"
         assert [key for _, key, _ in parked()] == carts[3:]
         assert len(rows(SELECT_OPERATIONS)) == 3
         assert run(shop, "parked", "retry", "--all", "--subscription", "watcher") == "2 of 2 keys are free again.\n"
         assert run(shop, "parked", "retry", "--all", "--subscription", "watcher") == "Nothing is parked.\n"
+
+    def test_all_are_more_than_one_page_of_the_list(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("eventstore.management.commands.parked.MOST_LISTED", 2)
+        shop, skus = choking()
+        for _ in range(3):
+            shop.add(shop.open(), POISON)
+        shop.drain()
+        skus.clear()
+        assert run(shop, "parked", "retry", "--all") == "3 of 3 keys are free again.\n"
+        assert parked() == []
 
     def test_a_subscription_that_nobody_knows_is_refused_and_one_that_left_something_parked_is_not(self) -> None:
         shop, _ = choking()

@@ -232,11 +232,11 @@ def test_a_batch_is_followed_by_somebody_else_s(monkeypatch: pytest.MonkeyPatch)
     assert value(SELECT_POSITION) == 2
 
 
-def test_others_that_died_with_it_are_still_gone_through_one_at_a_time_when_one_is_parked(
+def test_once_what_died_alone_is_parked_the_others_are_a_batch_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runner, "CAREFUL_SECONDS", 0.0)
     shop, checkpoint_id = _at_the_beginning("careful_until = 4, attempts = 3", *"abc")
     assert _advance(shop, checkpoint_id) is Progress.FULL
     assert [position for _, _, position in parked()] == [2]
-    assert _careful()
+    assert not _careful()

@@ -80,11 +80,13 @@ class Command(StoreCommand):
         self.stdout.write(_told(store, before))
 
     def _go_on(self, store: EventStore, stopped: threading.Event) -> None:
-        before = inspection.log_state(using=store.using).position
         self.stdout.write("Dispatching; Ctrl-C stops.")
         self.stdout.flush()
+        before: int | None = None
         while not stopped.is_set():
             try:
+                if before is None:
+                    before = inspection.log_state(using=store.using).position
                 is_empty = drain(store=store, budget_seconds=TURN_SECONDS)
             except Exception as error:
                 if not is_passing(error):
@@ -95,8 +97,7 @@ class Command(StoreCommand):
                 continue
             if is_empty:
                 stopped.wait(POLL_SECONDS)
-        position = inspection.log_state(using=store.using).position
-        self.stdout.write(f"Stopped after {counted(position - before, 'event')}; the log is at position {position:,}.")
+        self.stdout.write(_stopped(store, before))
 
 
 def _remaining(store: EventStore) -> int:
@@ -148,6 +149,18 @@ def _told(store: EventStore, before: int) -> str:
     if outdated:
         text += f" Waiting for a replay: {', '.join(outdated)}."
     return text
+
+
+def _stopped(store: EventStore, before: int | None) -> str:
+    """One line about how far it came, as far as the database says so."""
+    try:
+        position = inspection.log_state(using=store.using).position
+    except Exception as error:
+        if not is_passing(error):
+            raise
+        return f"Stopped. The database does not answer: {first_line(error)}"
+    done = position - (position if before is None else before)
+    return f"Stopped after {counted(done, 'event')}; the log is at position {position:,}."
 
 
 @contextmanager

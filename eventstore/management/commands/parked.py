@@ -25,6 +25,8 @@ from eventstore.store import EventStore
 from eventstore.subscriptions import parking
 
 MOST_LISTED: Final = 100
+MOST_RETRIED: Final = 10_000
+"""Keys of one bulk retry, unless it is told a limit."""
 BUDGET_SECONDS: Final = 60.0
 """How long a bulk retry goes on at most."""
 COLUMNS: Final = ("subscription", "key", "events", "from", "parked for", "attempts", "next", "error")
@@ -48,7 +50,9 @@ class Command(StoreCommand):
         parser.add_argument("--subscription", metavar="NAME", help="only what this one has parked")
         parser.add_argument("--all", action="store_true", help="for retry: every key, the oldest first")
         parser.add_argument(
-            "--limit", type=at_least(1), help=f"for list and retry --all: at most so many keys ({MOST_LISTED})"
+            "--limit",
+            type=at_least(1),
+            help=f"at most so many keys: for list ({MOST_LISTED}) and for retry --all ({MOST_RETRIED:,})",
         )
         parser.add_argument("--reason", default="", help="for retry and discard: why, for the record; discard needs it")
         parser.add_argument("--json", action="store_true", help="for list: one JSON document a line")
@@ -98,8 +102,9 @@ class Command(StoreCommand):
         self.stdout.write(f"{parked.key} is free again: {handled} handled.")
 
     def _retry_all(self, store: EventStore, options: dict[str, Any], reason: str) -> None:
-        limit, operator = options["limit"] or MOST_LISTED, operator_of(options)
+        limit, operator = options["limit"] or MOST_RETRIED, operator_of(options)
         found = inspection.parked_keys(using=store.using, subscription=options["subscription"], limit=limit)
+        more = max(0, _count(store, options["subscription"]) - len(found))
         if not found:
             self.stdout.write("Nothing is parked.")
             return
@@ -112,6 +117,7 @@ class Command(StoreCommand):
                 budget_seconds=BUDGET_SECONDS,
             )
         told = f"{retried.freed:,} of {counted(len(found), 'key')} {'is' if retried.freed == 1 else 'are'} free again"
+        told += f"; {more:,} more {'is' if more == 1 else 'are'} parked" if more else ""
         left = _left(retried)
         if left:
             raise CommandError(f"{told}; {left}.")
@@ -143,6 +149,12 @@ def _check_subscription(store: EventStore, name: str | None) -> None:
     if name not in have_parked:
         known = sorted({found.id for found in store.subscriptions.all()} | have_parked)
         raise CommandError(f"There is no subscription {name!r}; there are {', '.join(known) or 'none'}.")
+
+
+def _count(store: EventStore, subscription: str | None) -> int:
+    """How many keys are parked."""
+    found = inspection.count_parked(using=store.using)
+    return sum(one.keys for name, one in found.items() if subscription in (None, name))
 
 
 def _left(retried: operations.Retried) -> str:
