@@ -116,7 +116,15 @@ class Audit:
             assert not lost, f"{what}: acknowledged, and not in the store: {list(lost)[:5]} ({len(lost)})"
             assert not unasked, f"{what}: in the store, and nobody was told: {list(unasked)[:5]} ({len(unasked)})"
             self.counts[f"{what}s in the store once"] = len(told)
+        self._check_waited()
         self._check_records()
+
+    def _check_waited(self) -> None:
+        """Whoever waited until a transfer was final was told how it ended."""
+        waited = [told for told in self._model.acknowledged("transfer") if told.status == httpx.codes.OK]
+        wrong = [told for told in waited if told.body["state"] != self._product.tail.states[told.body["transfer_id"]]]
+        assert not wrong, f"told of another end than there was: {wrong[:3]} ({len(wrong)})"
+        self.counts["transfers that were waited for, told how they ended"] = len(waited)
 
     def _check_records(self) -> None:
         """A key is kept for what was done, and for nothing that was refused."""

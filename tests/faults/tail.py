@@ -11,7 +11,7 @@ import threading
 import time
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -33,6 +33,8 @@ _SIGNS: Final = {
     "AccountDebitRefunded": 1,
     "AccountDebitFailedDueToInsufficientFunds": 0,
 }
+_REVERSED_SIGNS: Final = {"deposit": -1, "withdrawal": 1}
+_REJECTIONS: Final = frozenset({"AccountDebitRejected", "AccountCreditRejected"})
 _STATUSES: Final = {
     "AccountOpened": "open",
     "AccountFrozen": "frozen",
@@ -126,6 +128,11 @@ class Tail:
 
     def _read(self, connection: psycopg.Connection) -> bool:
         rows = connection.execute(_READ.encode(), [self.position, BATCH]).fetchall()
+        self.fold(rows)
+        return bool(rows)
+
+    def fold(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Takes the next entries of the log in. Raises Contradiction."""
         for position, stream_type, stream_id, version, event_type, data in rows:
             if position != self.position + 1:
                 raise Contradiction(f"position {position} follows {self.position}")
@@ -135,20 +142,39 @@ class Tail:
             self._versions[stream_id] = version
             self.recorded[event_type] += 1
             if stream_type == "account":
+                self._judge(position, stream_id, event_type, data)
                 self._fold_account(position, stream_id, event_type, data)
                 self._remember(stream_id, event_type)
             elif stream_type == "transfer":
                 self._fold_transfer(position, stream_id, event_type)
             self.position = position
-        return bool(rows)
+
+    def _judge(self, position: int, account_id: str, event_type: str, data: dict[str, Any]) -> None:
+        """An account refuses its part of a transfer on grounds, and takes part while there are none."""
+        if event_type == "AccountOpened":
+            return
+        status, balance = self._statuses[account_id][-1], self.balances[account_id]
+        match event_type:
+            case "AccountDebitFailedDueToInsufficientFunds":
+                right = status == "open" and balance < data["amount"]
+            case _ if event_type in _REJECTIONS:  # clients ask for nothing else that is refused
+                right = status != "open" and data["reason"] == f"account_{status}"
+            case "AccountDebited" | "AccountCredited":
+                right = status == "open"
+            case _:
+                return
+        if not right:
+            reason = data.get("reason", data["amount"])
+            raise Contradiction(f"at {position}, {event_type} ({reason}): the account is {status} with {balance}")
 
     def _fold_account(self, position: int, account_id: str, event_type: str, data: dict[str, Any]) -> None:
         if "balance" not in data:
             return
         if event_type == "AccountOpened":
             self.currencies[account_id] = data["currency"]
-        elif event_type in _SIGNS:
-            expected = self.balances[account_id] + _SIGNS[event_type] * data["amount"]
+        else:
+            sign = _REVERSED_SIGNS[data["entry_kind"]] if "entry_kind" in data else _SIGNS[event_type]
+            expected = self.balances[account_id] + sign * data["amount"]
             if data["balance"] != expected:
                 raise Contradiction(f"at {position}, {event_type}: balance {data['balance']}, expected {expected}")
         if data["balance"] < 0:
