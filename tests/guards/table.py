@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 STORE: Final = "tests/integration/test_eventstore_"
 TABLES: Final = "eventstore/migrations/sql/0001_tables.sql"
+COMMANDS: Final = "tests/integration/test_commands_eventstore.py"
 SEALS: Final = "eventstore/migrations/sql/0003_seals.sql"
 ASSERTION: Final = "AssertionError"
 HANGS: Final = "no end"
@@ -946,5 +947,60 @@ GUARDS: Final = (
         "            elif not done.busy or pauses >= BUSY_PAUSES:\n",
         "            elif True:\n",
         (f"{STORE}subscriptions.py::TestDue::test_it_looks_again_at_what_another_had",),
+    ),
+    # --- Operating ----------------------------------------------------------------------------------------------
+    Guard(
+        "a pause is recorded",
+        "eventstore/operations.py",
+        '        _record(cursor, actor, "pause", subscription_id, {"reason": why, "checkpoints": len(ids)},',
+        '        dict(of=cursor, action="pause", checkpoints=len(ids),',
+        (
+            f"{COMMANDS}::TestSubscriptions::test_a_paused_subscription_stands_until_it_is_resumed_and_both_are_recorded",
+        ),
+    ),
+    Guard(
+        "so is that it goes on again",
+        "eventstore/operations.py",
+        '        _record(cursor, actor, "resume", subscription_id, {"reason": why, "checkpoints": len(ids)},',
+        '        dict(of=cursor, action="resume", checkpoints=len(ids),',
+        (
+            f"{COMMANDS}::TestSubscriptions::test_a_paused_subscription_stands_until_it_is_resumed_and_both_are_recorded",
+        ),
+    ),
+    Guard(
+        "a split",
+        "eventstore/operations.py",
+        '        _record(cursor, actor, "split", subscription_id, detail, os_user=os_user)\n',
+        "",
+        (f"{COMMANDS}::TestSubscriptions::test_a_split_subscription_goes_on_where_it_stood",),
+    ),
+    Guard(
+        "and a retry",
+        "eventstore/operations.py",
+        '        _record(cursor, actor, "retry", subscription_id, {"key": str(key), "reason": why}, os_user=os_user)\n',
+        "        pass\n",
+        (f"{COMMANDS}::TestParked::test_one_key_is_retried_and_that_is_recorded",),
+    ),
+    # --- What is bounded, and what never changes ----------------------------------------------------------------
+    Guard(
+        "the states that are remembered are so many at most",
+        "eventstore/loading.py",
+        "            while len(self._states) > limit:\n",
+        "            while False:\n",
+        (f"{STORE}loading.py::test_memory_is_bounded_and_keeps_what_was_used_last",),
+    ),
+    Guard(
+        "a task whose time is up sends another",
+        "eventstore/tasks.py",
+        "    if not _drain(using):\n        wake(using)\n",
+        "    _drain(using)\n",
+        ("tests/integration/test_wakeups.py::test_a_task_that_did_not_come_to_an_end_sends_another",),
+    ),
+    Guard(
+        "a stream's bucket is the same in every process, for ever",
+        "eventstore/buckets.py",
+        "    return crc32(stream_id.bytes) & (BUCKETS - 1)\n",
+        "    return hash(stream_id) & (BUCKETS - 1)\n",
+        ("tests/unit/test_ids.py::test_it_puts_a_stream_into_the_same_bucket_for_ever",),
     ),
 )
