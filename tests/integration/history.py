@@ -91,12 +91,12 @@ class History:
 
     # Customers.
 
-    def customer(self, name: str, **personal: Any) -> UUID:
-        """Registers a customer."""
-        customer_id = new_id()
-        self.customers.append(customer_id)
-        self._add("customer", customer_id, CustomerRegistered(name=name, **personal))
-        return customer_id
+    def customer(self, name: str, *, customer_id: UUID | None = None, **personal: Any) -> UUID:
+        """Registers a customer, under this id or a new one."""
+        chosen = customer_id or new_id()
+        self.customers.append(chosen)
+        self._add("customer", chosen, CustomerRegistered(name=name, **personal))
+        return chosen
 
     def rename(self, customer_id: UUID, name: str) -> None:
         """Gives a customer another name."""

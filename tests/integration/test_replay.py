@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 from accounts.published.events import AccountOpened
 from eventstore import replay, shadow
 from eventstore.appending import NewEvent, append
+from eventstore.buckets import BUCKETS, bucket_of
 from eventstore.events import Event, RecordedEvent
 from eventstore.ids import new_id
 from eventstore.metadata import Metadata
@@ -26,6 +28,7 @@ from eventstore.registry import EventRegistry, UnknownEventType
 from eventstore.replay import Progress, Rebuilt
 from eventstore.shadow import ReplayInProgress, Shadow
 from eventstore.store import EventStore
+from eventstore.subscriptions.reading import Window, read_window
 from eventstore.subscriptions.registry import Projection, SubscriptionRegistry, subscriptions
 from tests.conftest import Database
 from tests.integration.history import History, dispatch, sequence, store_of
@@ -143,6 +146,17 @@ def test_it_builds_what_live_handling_built_row_by_row_whatever_the_size_of_the_
 
 
 @pytest.mark.usefixtures("fresh_database")
+def test_it_builds_what_is_in_the_first_and_in_the_last_bucket() -> None:
+    history = History()
+    for bucket in (0, BUCKETS - 1):
+        id = next(id for id in iter(new_id, None) if bucket_of(id) == bucket)
+        history.customer("Alice", customer_id=id)
+    history.write()
+    replay.rebuild(projection("views.customers"), store=store_of())
+    assert {row[0] for row in contents()["customer"]} == set(history.customers)
+
+
+@pytest.mark.usefixtures("fresh_database")
 def test_it_replays_an_empty_log() -> None:
     assert replay.plan(projection(), store=store_of()).seconds == 0.0
     assert [done.position for done in rebuild_all()] == [0, 0, 0]
@@ -187,13 +201,18 @@ def test_it_loses_nothing_that_is_written_while_it_builds_and_swaps() -> None:
 
 
 @pytest.mark.usefixtures("fresh_database")
-def test_a_swap_shows_nothing_older_than_what_it_replaces() -> None:
+@pytest.mark.parametrize("most_in_the_swap", [1_000, 5])
+def test_a_swap_shows_nothing_older_than_what_it_replaces(
+    monkeypatch: pytest.MonkeyPatch, most_in_the_swap: int
+) -> None:
+    monkeypatch.setattr(replay, "LAST_BATCH", most_in_the_swap)
     history = History().everything().write()
     dispatch()
     before = contents()["account"]
+    swaps = itertools.count(1)
 
     def go_on(progress: Progress) -> None:
-        if progress.doing == "swapping":  # all that was written until now is built
+        if progress.doing == "swapping" and next(swaps) <= 2:  # all that was written until now is built
             history.transfer(history.accounts[0], history.accounts[1], 1_00)
             history.write()
             dispatch()
@@ -222,6 +241,53 @@ def test_nobody_advances_the_live_projection_while_its_tables_are_swapped(
     monkeypatch.setattr(replay, "_replace_parked", look)
     replay.rebuild(projection(), store=store_of())
     assert free == []
+
+
+def test_a_swap_waits_for_nobody_but_its_own_projection(
+    fresh_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    History().everything().write()
+    dispatch()
+    query(INSERT_PARKED)
+    monkeypatch.setattr(replay, "SWAP_PATIENCE_SECONDS", 0.0)
+    with psycopg.connect(fresh_database.app_url) as worker:
+        worker.execute("SELECT 1 FROM eventstore_checkpoint WHERE subscription <> 'views.accounts' FOR UPDATE")
+        worker.execute("SELECT 1 FROM eventstore_parked_key FOR UPDATE")
+        replay.rebuild(projection(), store=store_of())
+
+
+def test_a_swap_does_not_wait_for_ever_for_a_worker_in_the_middle_of_a_batch(
+    fresh_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    History().everything().write()
+    dispatch()
+    monkeypatch.setattr(replay, "ADVANCE_WAIT_MS", 50)
+    monkeypatch.setattr(replay, "SWAP_PATIENCE_SECONDS", 0.0)
+    with psycopg.connect(fresh_database.app_url) as worker:
+        worker.execute("SELECT 1 FROM eventstore_checkpoint WHERE subscription = 'views.accounts' FOR UPDATE")
+        with pytest.raises(replay.SwapHeldUp):
+            replay.rebuild(projection(), store=store_of())
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_it_leaves_its_connection_as_patient_as_it_was() -> None:
+    ((before,),) = query("SHOW lock_timeout")
+    replay.rebuild(projection(), store=store_of())
+    assert query("SHOW lock_timeout") == [(before,)]
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_a_replay_ends_what_held_the_live_projection() -> None:
+    History().everything().write()
+    query(
+        """
+        UPDATE eventstore_checkpoint
+        SET attempts = 3, careful_until = 9, held_until = clock_timestamp() + interval '1 hour', held_reason = 'made up'
+        """
+    )
+    replay.rebuild(projection(), store=store_of())
+    held = "SELECT attempts, careful_until, held_until, held_reason FROM eventstore_checkpoint WHERE subscription = %s"
+    assert query(held, "views.accounts") == [(0, None, None, "")]
 
 
 @pytest.mark.usefixtures("fresh_database")
@@ -291,6 +357,7 @@ def test_it_begins_anew_when_asked_to_or_when_the_tables_are_made_otherwise_by_n
     changed = replace(
         today, version=today.version + 1, ddl=today.ddl.replace("reverses uuid", "reverses uuid, more text")
     )
+    assert replay.plan(changed, store=store_of(changed)).position == 0
     assert replay.rebuild(changed, store=store_of(changed)).resumed_from == 0
 
 
@@ -314,9 +381,12 @@ def test_who_was_taken_for_dead_builds_no_further_beside_the_other(monkeypatch: 
     monkeypatch.setattr(shadow, "LEASE_SECONDS", 0.1)
     slow, other = Shadow(projection(), using="default"), Shadow(projection(), using="default")
     slow.claim()
+    monkeypatch.setattr(shadow, "LEASE_SECONDS", 60.0)
     other.claim()
     with pytest.raises(ReplayInProgress, match="taken over"), slow.transaction() as cursor:
         slow.lock(cursor)
+    slow.release()  # what is not its own any more
+    assert shadow.progress_of(projection(), using="default") == (0, True)
     with other.transaction() as cursor:
         other.lock(cursor)
 
@@ -392,6 +462,8 @@ def test_a_projection_that_can_handle_next_to_nothing_never_becomes_live(monkeyp
         replay.rebuild(broken, store=store_of(broken))
     assert contents() == live
     assert replay.rebuild(projection(), store=store_of(), restart=True).parked_keys == 0
+    as_many_as_may_be = failing_on(*history.accounts[:3])
+    assert replay.rebuild(as_many_as_may_be, store=store_of(as_many_as_may_be)).parked_keys == 3
 
 
 def raising(state: str, *, times: int) -> Projection:
@@ -445,6 +517,28 @@ def test_a_replay_changes_nothing_of_another_projection() -> None:
     other.release()
 
 
+@pytest.mark.usefixtures("fresh_database")
+def test_a_batch_that_takes_long_has_smaller_ones_follow_and_quick_ones_larger_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    History().busy(accounts=10, transfers=20).write()
+    took, now = iter([1.5, 1.0, 0.5, 1.5, 1.5, 1.5, 0.4, 0.4, 0.4, 0.4]), [100.0]
+
+    def read(*about: Any, **more: Any) -> Window:
+        now[0] += next(took, 0.0)
+        return read_window(*about, **more)
+
+    monkeypatch.setattr(replay, "read_window", read)
+    monkeypatch.setattr(replay, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    told: list[int] = []
+    done = replay.rebuild(
+        projection(), store=store_of(), batch=8, report=lambda progress: told.append(progress.position)
+    )
+    assert done.seconds == pytest.approx(9.1)
+    sizes = [after - before for before, after in itertools.pairwise([0, *told])]
+    assert sizes[:11] == [8, 4, 4, 4, 2, 1, 1, 2, 4, 8, 8]
+
+
 class Clock:
     """Two seconds go by between each look and the next."""
 
@@ -478,6 +572,8 @@ def test_a_plan_estimates_from_a_sample_and_changes_nothing(monkeypatch: pytest.
         replay.rebuild(projection(), store=store_of(), batch=100, report=interrupt)
     built = query("SELECT * FROM readmodel_shadow.account ORDER BY 1")
     assert planned() == (100, False, head, pytest.approx((head - 100) * 2 / 20))
+    monkeypatch.setattr(replay, "SAMPLE", head)
+    assert planned() == (100, False, head, pytest.approx(2))
     assert query("SELECT * FROM readmodel_shadow.account ORDER BY 1") == built
 
 
@@ -494,6 +590,45 @@ def test_it_tells_how_far_it_has_come_and_what_it_is_at() -> None:
         ("swapping", head, head),
         ("live", head, head),
     ]
+
+
+def look_before_the_swap(look: Callable[[], Any]) -> Any:
+    """What is seen when the accounts' tables are built and not yet swapped; the lease has run out before they are."""
+    seen: list[Any] = []
+
+    def told(progress: Progress) -> None:
+        if progress.doing == "building":
+            query("UPDATE eventstore_checkpoint SET held_until = clock_timestamp() WHERE status = 'replaying'")
+        elif progress.doing == "swapping":
+            seen.append(look())
+
+    replay.rebuild(projection(), store=store_of(), report=told)
+    (found,) = seen
+    return found
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_the_planner_knows_the_new_tables_before_anybody_reads_them() -> None:
+    History().everything().write()
+    known = "SELECT DISTINCT tablename FROM pg_stats WHERE schemaname = 'readmodel_shadow' ORDER BY 1"
+    assert look_before_the_swap(lambda: query(known)) == [(table,) for table in sorted(projection().tables)]
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_no_vacuum_holds_up_the_swap() -> None:
+    History().everything().write()
+    unvacuumed = """
+        SELECT relname FROM pg_class WHERE relnamespace = 'readmodel_shadow'::regnamespace
+        AND 'autovacuum_enabled=false' = ANY(reloptions) ORDER BY 1
+    """
+    assert look_before_the_swap(lambda: query(unvacuumed)) == [(table,) for table in sorted(projection().tables)]
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_it_keeps_its_lease_while_the_new_tables_are_analyzed() -> None:
+    History().everything().write()
+    ((head,),) = query("SELECT max(position) FROM eventstore_log")
+    assert look_before_the_swap(lambda: shadow.progress_of(projection(), using="default")) == (head, True)
 
 
 class Unheard(Event):
@@ -561,6 +696,19 @@ def test_a_changed_projection_is_rebuilt_beside_the_old_one_which_stands_still_m
 
 
 @pytest.mark.usefixtures("fresh_database")
+def test_what_was_no_projection_before_is_rebuilt_as_one() -> None:
+    History().everything().write()
+    dispatch()
+    live = contents()
+    query("UPDATE eventstore_checkpoint SET projection_version = NULL WHERE subscription = 'views.customers'")
+    customers = projection("views.customers")
+    assert replay.changed_projections(store=store_of()) == [customers]
+    replay.rebuild(customers, store=store_of())
+    assert replay.changed_projections(store=store_of()) == []
+    assert contents() == live
+
+
+@pytest.mark.usefixtures("fresh_database")
 def test_a_program_that_is_overtaken_by_a_newer_one_does_not_swap() -> None:
     History().everything().write()
     dispatch()
@@ -601,6 +749,7 @@ def test_a_reader_that_holds_on_delays_the_swap_and_is_not_disturbed(
     History().everything().write()
     dispatch()
     monkeypatch.setattr(replay, "SWAP_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(replay, "ADVANCE_WAIT_MS", 60_000)  # for which no reader waits
     with psycopg.connect(fresh_database.app_url) as reader:
         reader.execute("SELECT count(*) FROM readmodel.account")
         with pytest.raises(replay.SwapHeldUp, match="run this again"):
@@ -609,6 +758,23 @@ def test_a_reader_that_holds_on_delays_the_swap_and_is_not_disturbed(
         assert queries.accounts(limit=1)  # others read as well
     resumed = replay.rebuild(projection(), store=store_of())
     assert resumed.resumed_from == resumed.position
+
+
+def test_a_swap_waits_until_a_reader_lets_go(fresh_database: Database) -> None:
+    History().everything().write()
+    dispatch()
+    live = contents()
+    with psycopg.connect(fresh_database.app_url) as reader:
+        reader.execute("SELECT count(*) FROM readmodel.account")
+        swaps = itertools.count(1)
+
+        def let_go(progress: Progress) -> None:
+            if progress.doing == "swapping" and next(swaps) == 2:
+                reader.commit()
+
+        replay.rebuild(projection(), store=store_of(), report=let_go)
+    assert next(swaps) > 2
+    assert contents() == live
 
 
 def test_replaced_tables_that_could_not_be_dropped_are_dropped_by_the_next_replay(
@@ -627,7 +793,14 @@ def test_replaced_tables_that_could_not_be_dropped_are_dropped_by_the_next_repla
         with pytest.raises(replay.SwapHeldUp):
             replay.rebuild(projection(), store=store_of())
         assert contents() == live
-    replay.rebuild(projection(), store=store_of())
+    room_for_new_ones: list[bool] = []
+
+    def look(progress: Progress) -> None:
+        if progress.doing == "building":
+            room_for_new_ones.append(("readmodel_old", "account") not in query(LEFT_OVER))
+
+    replay.rebuild(projection(), store=store_of(), report=look)
+    assert room_for_new_ones == [True]
     assert contents() == live
     assert query(LEFT_OVER) == []
 
