@@ -150,7 +150,6 @@ class _BatchFailed(Exception):
     """Handling failed for a reason that lies in the events or in the projection."""
 
     def __init__(self, entries: int, cause: Exception) -> None:
-        super().__init__(str(cause))
         self.entries = entries
         self.cause = cause
 
@@ -304,7 +303,7 @@ class _Builder:
     def _shrink_or_park(self, failed: _BatchFailed) -> None:
         """Tries a part of what failed; who fails alone is parked."""
         if failed.entries > 1:
-            self._size = max(1, min(failed.entries, self._size) // 4)
+            self._size = max(1, failed.entries // 4)
             return
         with self.shadow.transaction() as cursor:
             window = self._read(cursor, 1)
