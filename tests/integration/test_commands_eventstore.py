@@ -8,6 +8,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -19,11 +21,12 @@ import psycopg
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import OperationalError, connections
 from msgspec.structs import replace
 
 from config.processes import wait_until
 from config.staff.models import StaffMember
-from eventstore import inspection, operations
+from eventstore import inspection, operations, wakeup
 from eventstore.appending import lock_key
 from eventstore.buckets import bucket_of
 from eventstore.ids import new_id
@@ -104,6 +107,31 @@ def an_order_that_cannot_be_picked() -> tuple[Shop, UUID]:
     shop.drain()
     assert [key for _, key, _ in parked()] == [cart_id]
     return shop, cart_id
+
+
+def one_in_each_half() -> tuple[UUID, UUID]:
+    """Ids for carts, one in the lower half of the buckets and one in the upper."""
+    low, high = (next(id for id in iter(new_id, None) if bucket_of(id) // 128 == half) for half in (0, 1))
+    return low, high
+
+
+def once_it_waits(app: psycopg.Connection, statement: str, work: Callable[[], str]) -> Future[str]:
+    """Does the work beside a transaction that has done the statement, and commits when somebody waits for it."""
+
+    def do() -> str:
+        try:
+            return work()
+        finally:
+            connections.close_all()
+
+    def somebody_waits() -> bool:
+        return bool(app.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone())
+
+    with ThreadPoolExecutor(1) as pool, app.transaction():
+        app.execute(statement)
+        done = pool.submit(do)
+        assert wait_until(somebody_waits, timeout_seconds=PATIENCE_SECONDS)
+    return done
 
 
 # --- dispatch -----------------------------------------------------------------------------------------------
@@ -462,11 +490,9 @@ class TestSubscriptions:
 
     def test_ranges_that_stand_apart_are_not_split(self) -> None:
         shop = Shop(watching(note, partitions=2))
-        in_the_low_range, in_the_high_range = (
-            next(cart_id for cart_id in iter(new_id, None) if bucket_of(cart_id) // 128 == half) for half in (0, 1)
-        )
-        shop.add(shop.open(in_the_low_range), *"abcd")
-        shop.add(shop.open(in_the_high_range), *"efgh")
+        low, high = one_in_each_half()
+        shop.add(shop.open(low), *"abcd")
+        shop.add(shop.open(high), *"efgh")
         shop.drain()
         rows("UPDATE eventstore_checkpoint SET position = 3 WHERE bucket_low = 0")
         _assert_refused(
@@ -474,8 +500,45 @@ class TestSubscriptions:
             *("subscriptions", "split", "watcher", "--into", "4"),
             line="The range 0-127 stands at 3 and has events to handle before ",
         )
+        shop.add(low, "i")  # the last one, where the other range stands
+        Shop().drain()
+        rows("UPDATE eventstore_checkpoint SET position = 10 + bucket_low / 128")
+        _assert_refused(
+            shop,
+            *("subscriptions", "split", "watcher", "--into", "4"),
+            line="The range 0-127 stands at 10 and has events to handle before 11, ",
+        )
         assert len(rows("SELECT 1 FROM eventstore_checkpoint")) == 2
         assert rows(SELECT_OPERATIONS) == []
+
+    def test_ranges_that_stand_apart_and_have_nothing_to_handle_in_between_are_split(self) -> None:
+        shop, (low, high) = Shop(watching(note, partitions=2)), one_in_each_half()
+        shop.add(shop.open(low), "a")
+        shop.add(shop.open(high), "b")
+        shop.drain()
+        shop.add(low, "c")
+        Shop().drain()
+        rows("UPDATE eventstore_checkpoint SET position = 2 + bucket_low / 64")  # each where its own last event is
+        run(shop, "subscriptions", "split", "watcher", "--into", "1")
+        shop.drain()
+        assert notes() == ["a", "b", "c"]
+
+    def test_a_split_waits_for_a_worker_and_goes_on_where_that_has_come_to(self, app: psycopg.Connection) -> None:
+        shop = Shop(watching(note))
+        shop.drain()
+        split = partial(run, shop, "subscriptions", "split", "watcher", "--into", "2")
+        once_it_waits(app, "UPDATE eventstore_checkpoint SET position = 7", split).result()
+        assert rows("SELECT position FROM eventstore_checkpoint") == [(7,), (7,)]
+
+    def test_a_split_keeps_to_one_event_at_a_time_where_a_worker_has_died(self) -> None:
+        shop = Shop(watching(note, partitions=2))
+        shop.drain()
+        careful = "SELECT DISTINCT careful_until FROM eventstore_checkpoint"
+        run(shop, "subscriptions", "split", "watcher", "--into", "3")
+        assert rows(careful) == [(None,)]
+        rows("UPDATE eventstore_checkpoint SET careful_until = 9 WHERE bucket_low = 0")
+        run(shop, "subscriptions", "split", "watcher", "--into", "2")
+        assert rows(careful) == [(9,)]
 
     def test_a_paused_subscription_stays_paused_when_it_is_split(self) -> None:
         shop = Shop(watching(note))
@@ -484,6 +547,82 @@ class TestSubscriptions:
         run(shop, "subscriptions", "split", "watcher", "--into", "3")
         states = rows("SELECT status, paused_by, paused_reason FROM eventstore_checkpoint")
         assert states == [("paused", ME, "a look")] * 3
+
+    def test_who_pauses_after_somebody_else_is_told_so_and_changes_nothing(self, app: psycopg.Connection) -> None:
+        shop = Shop(watching(note))
+        shop.drain()
+        pause = partial(run, shop, "subscriptions", "pause", "watcher", "--reason", "so do I")
+        first = "UPDATE eventstore_checkpoint SET status = 'paused', paused_by = 'olga', paused_reason = 'a look'"
+        with pytest.raises(CommandError, match=r"^No checkpoint of watcher is running\.$"):
+            once_it_waits(app, first, pause).result()
+        assert rows("SELECT paused_by, paused_reason FROM eventstore_checkpoint") == [("olga", "a look")]
+
+    def test_what_is_done_to_one_subscription_is_done_to_no_other(self) -> None:
+        registry = watching(note)
+        (watcher,) = registry.all()
+        registry._add(replace(watcher, id="other"))
+        shop = Shop(registry)
+        shop.drain()
+        operations.pause("other", actor=ME, reason="its own")
+        other = "SELECT * FROM eventstore_checkpoint WHERE subscription = 'other'"
+        before = rows(other)
+        for action in (["pause", "--reason", "x"], ["resume"], ["split", "--into", "2"]):
+            run(shop, "subscriptions", action[0], "watcher", *action[1:])
+            assert rows(other) == before
+
+    def test_a_replay_is_no_subscription(self) -> None:
+        shop = Shop(SUBSCRIPTIONS)
+        shop.drain()
+        rows("""
+            INSERT INTO eventstore_checkpoint
+                (subscription, follows, bucket_low, bucket_high, position, projection_version, status)
+            VALUES ('shop.carts@shadow', 'stream', 0, 255, 0, 1, 'replaying')
+        """)
+        for action in (["pause", "--reason", "x"], ["resume"], ["split", "--into", "2"]):
+            _assert_refused(
+                shop,
+                *("subscriptions", action[0], "shop.carts@shadow", *action[1:]),
+                line="There is no subscription 'shop.carts@shadow'.",
+            )
+
+    def test_a_resumed_subscription_begins_with_a_clean_slate(self) -> None:
+        shop = Shop(watching(note))
+        shop.drain()
+        run(shop, "subscriptions", "pause", "watcher", "--reason", "x" * operations.MAX_REASON_LENGTH)
+        rows("UPDATE eventstore_checkpoint SET attempts = 9, held_until = 'infinity', held_reason = 'made up'")
+        run(shop, "subscriptions", "resume", "watcher")
+        state = "SELECT paused_by, paused_reason, attempts, held_until, held_reason FROM eventstore_checkpoint"
+        assert rows(state) == [("", "", 0, None, "")]
+
+    def test_workers_are_woken_when_there_may_be_something_to_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        woken: list[str] = []
+        monkeypatch.setattr(wakeup, "wake", woken.append)
+        shop = Shop(watching(note))
+        shop.drain()
+        run(shop, "subscriptions", "pause", "watcher", "--reason", "x")
+        assert woken == []
+        run(shop, "subscriptions", "resume", "watcher")
+        assert woken == ["default"]
+        run(shop, "subscriptions", "split", "watcher", "--into", "2")
+        assert woken == ["default", "default"]
+
+    def test_it_leaves_its_connection_as_patient_as_it_was(self) -> None:
+        shop = Shop(watching(note))
+        shop.drain()
+        before = rows("SHOW lock_timeout")
+        run(shop, "subscriptions", "pause", "watcher", "--reason", "x")
+        assert rows("SHOW lock_timeout") == before
+
+    def test_another_failure_of_the_database_is_not_taken_for_a_busy_worker(
+        self, app: psycopg.Connection, settings: Any
+    ) -> None:
+        settings.EVENTSTORE = {**settings.EVENTSTORE, "LOCK_TIMEOUT_MS": 60_000}
+        Shop(watching(note)).drain()
+        with app.transaction():
+            app.execute("SELECT 1 FROM eventstore_checkpoint FOR UPDATE")
+            rows("SET statement_timeout = '50ms'")
+            with pytest.raises(OperationalError, match="statement timeout"):
+                operations.pause("watcher", actor=ME, reason="x")
 
     def test_a_worker_in_the_middle_of_a_batch_is_not_waited_for_for_ever(
         self, app: psycopg.Connection, settings: Any
@@ -570,6 +709,28 @@ class TestParked:
         )
         assert [row[1] for row in rows(SELECT_OPERATIONS)] == ["retry"]
 
+    def test_a_retry_asks_for_the_version_of_its_own_tables_alone(self) -> None:
+        shop = Shop(SUBSCRIPTIONS)
+        cart_id = shop.open()
+        shop.drain()
+        rows(
+            """
+            WITH parked AS (
+                INSERT INTO eventstore_parked_key (subscription, key, next_attempt_at, parked_at, error)
+                VALUES ('shop.carts', %s, clock_timestamp(), clock_timestamp(), 'made up') RETURNING id
+            )
+            INSERT INTO eventstore_parked_event (parked_key_id, subscription, position, parked_at)
+            SELECT id, 'shop.carts', 1, clock_timestamp() FROM parked
+            """,
+            [cart_id],
+        )
+        rows("""
+            INSERT INTO eventstore_checkpoint
+                (subscription, follows, bucket_low, bucket_high, position, projection_version)
+            VALUES ('shop.former', 'stream', 0, 255, 0, 7)
+        """)
+        assert run(shop, "parked", "retry", str(cart_id)) == f"{cart_id} is free again: 1 event was handled.\n"
+
     def test_all_are_retried_up_to_a_limit_the_oldest_first(self) -> None:
         shop, skus = choking()
         carts = [shop.open() for _ in range(5)]
@@ -580,7 +741,8 @@ class TestParked:
         told = run(shop, "parked", "retry", "--all", "--limit", "3")
         assert told == "3 of 3 keys are free again; 2 more are parked.\n"
         assert [key for _, key, _ in parked()] == carts[3:]
-        assert len(rows(SELECT_OPERATIONS)) == 3
+        recorded = rows("SELECT detail ->> 'key' FROM eventstore_operation ORDER BY id")
+        assert recorded == [(str(cart_id),) for cart_id in carts[:3]]
         assert run(shop, "parked", "retry", "--all", "--subscription", "watcher") == "2 of 2 keys are free again.\n"
         assert run(shop, "parked", "retry", "--all", "--subscription", "watcher") == "Nothing is parked.\n"
 

@@ -44,6 +44,6 @@ PARTS: Final = (
     Part(
         "operations",
         "eventstore/operations.py",
-        (f"{INTEGRATION}commands_eventstore.py", f"{INTEGRATION}admin_operations.py"),
+        tuple(f"{INTEGRATION}{name}.py" for name in ("commands_eventstore", "admin_operations", "transfers_parked")),
     ),
 )
