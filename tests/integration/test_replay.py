@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from django.db import OperationalError, connection, connections, transaction
 from msgspec.structs import replace
 
 from accounts.published.events import AccountOpened
+from config.processes import wait_until
 from eventstore import replay, shadow
 from eventstore.appending import NewEvent, append
 from eventstore.buckets import BUCKETS, bucket_of
@@ -102,6 +104,11 @@ def elsewhere(work: Callable[[], object]) -> Iterator[list[BaseException]]:
         thread.join()
 
 
+def positions_at_swaps(told: list[Progress]) -> set[int]:
+    """What was built when it went about to swap: nobody waits for what could be done before."""
+    return {progress.position for progress in told if progress.doing == "swapping"}
+
+
 class Spy:
     """Stands in for a projection's handler."""
 
@@ -113,6 +120,29 @@ class Spy:
         for event in events:
             self._before(event)
         self._inner.project(events, tables)
+
+
+class Unheard(Event):
+    """An event of a later version of the program."""
+
+    text: str
+
+
+def write_otherwise(name: str, *, stream_id: UUID, version: int) -> None:
+    """Writes an event of this name to an account, such as this version of the program cannot read."""
+    later = EventRegistry()
+    later.event(name)(Unheard)
+    unheard = NewEvent(
+        event_id=new_id(),
+        stream_type="account",
+        stream_id=stream_id,
+        version=version,
+        data=Unheard(text="hello"),
+        metadata=Metadata(actor="staff:carol", correlation_id=new_id()),
+    )
+    with transaction.atomic():
+        append([unheard], registry=later, subscriptions=SubscriptionRegistry(), using="default")
+    sequence()
 
 
 def failing_on(*accounts: UUID) -> Projection:
@@ -168,6 +198,7 @@ def test_it_replays_an_empty_log() -> None:
 @pytest.mark.usefixtures("fresh_database")
 def test_it_goes_on_live_from_where_the_replay_ended() -> None:
     history = History().everything().write()
+    query("DELETE FROM eventstore_checkpoint")
     replay.rebuild(projection(), store=store_of())  # before anything was ever dispatched
     positions = dict(query("SELECT subscription, position FROM eventstore_checkpoint"))
     assert positions["views.accounts"] == max(positions.values())
@@ -177,6 +208,17 @@ def test_it_goes_on_live_from_where_the_replay_ended() -> None:
     after = contents()
     rebuild_all()
     assert contents() == after
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_live_tables_that_were_lost_are_there_again_while_it_builds() -> None:
+    History().everything().write()
+    dispatch()
+    live = contents()
+    for table in projection().tables:
+        query(f"DROP TABLE readmodel.{table}")
+    replay.rebuild(projection(), store=store_of(), report=lambda _: contents())
+    assert contents() == live
 
 
 @pytest.mark.usefixtures("fresh_database")
@@ -209,10 +251,14 @@ def test_a_swap_shows_nothing_older_than_what_it_replaces(
     history = History().everything().write()
     dispatch()
     before = contents()["account"]
-    swaps = itertools.count(1)
+    tries: list[int] = []
 
     def go_on(progress: Progress) -> None:
-        if progress.doing == "swapping" and next(swaps) <= 2:  # all that was written until now is built
+        if progress.doing != "swapping":
+            return
+        tries.append(progress.position)
+        assert len(tries) < 9  # what is too much for a swap is built before the next
+        if len(tries) <= 2:  # all that was written until now is built
             history.transfer(history.accounts[0], history.accounts[1], 1_00)
             history.write()
             dispatch()
@@ -267,6 +313,25 @@ def test_a_swap_does_not_wait_for_ever_for_a_worker_in_the_middle_of_a_batch(
         worker.execute("SELECT 1 FROM eventstore_checkpoint WHERE subscription = 'views.accounts' FOR UPDATE")
         with pytest.raises(replay.SwapHeldUp):
             replay.rebuild(projection(), store=store_of())
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_a_swap_that_fails_for_want_of_the_database_is_not_told_as_one_that_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    History().everything().write()
+    dispatch()
+    live = contents()
+
+    def fail(*_: Any) -> None:
+        query("DO $$ BEGIN RAISE EXCEPTION 'made up' USING ERRCODE = '53100'; END $$")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(replay, "_replace_parked", fail)
+        patched.setattr(replay, "SWAP_PATIENCE_SECONDS", 0.0)
+        with pytest.raises(OperationalError, match="made up"):
+            replay.rebuild(projection(), store=store_of())
+    assert contents() == live
 
 
 @pytest.mark.usefixtures("fresh_database")
@@ -381,14 +446,48 @@ def test_who_was_taken_for_dead_builds_no_further_beside_the_other(monkeypatch: 
     monkeypatch.setattr(shadow, "LEASE_SECONDS", 0.1)
     slow, other = Shadow(projection(), using="default"), Shadow(projection(), using="default")
     slow.claim()
+    with slow.transaction() as cursor:
+        slow.move(cursor, 7)
     monkeypatch.setattr(shadow, "LEASE_SECONDS", 60.0)
-    other.claim()
+    assert other.claim() == 7
     with pytest.raises(ReplayInProgress, match="taken over"), slow.transaction() as cursor:
         slow.lock(cursor)
     slow.release()  # what is not its own any more
-    assert shadow.progress_of(projection(), using="default") == (0, True)
+    assert shadow.progress_of(projection(), using="default") == (7, True)
     with other.transaction() as cursor:
         other.lock(cursor)
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_who_comes_in_the_middle_of_another_s_batch_sees_what_comes_of_it() -> None:
+    History().everything().write()
+    first = Shadow(projection(), using="default")
+    first.claim()
+    first.release()
+
+    def claim() -> int:
+        try:
+            return Shadow(projection(), using="default").claim()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with first.transaction() as cursor:
+            first.move(cursor, first.lock(cursor))
+            claimed = pool.submit(claim)
+            assert wait_until(lambda: bool(query("SELECT 1 FROM pg_locks WHERE NOT granted")), timeout_seconds=30)
+        while not claimed.done():
+            with first.transaction() as cursor:
+                first.move(cursor, first.lock(cursor))
+    with pytest.raises(ReplayInProgress, match="by another process"):
+        claimed.result()
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_it_sees_what_others_commit_whatever_the_server_s_default_is() -> None:
+    query("SET default_transaction_isolation = 'repeatable read'")
+    with Shadow(projection(), using="default").transaction():
+        assert query("SHOW transaction_isolation") == [("read committed",)]
 
 
 @pytest.mark.usefixtures("fresh_database")
@@ -419,8 +518,10 @@ def test_what_cannot_be_handled_is_parked_and_everything_else_is_built() -> None
     history = History().everything().write()
     household = history.accounts[0]
     broken = failing_on(household)
-    rebuilt = replay.rebuild(broken, store=store_of(broken))
+    told: list[Progress] = []
+    rebuilt = replay.rebuild(broken, store=store_of(broken), report=told.append)
     assert rebuilt.parked_keys == 1
+    assert positions_at_swaps(told) == {rebuilt.position}
     assert household not in [row[0] for row in contents()["account"]]
     assert len(contents()["account"]) == 2
     parked = query("SELECT subscription, key, error FROM eventstore_parked_key")
@@ -437,6 +538,25 @@ def test_what_cannot_be_handled_is_parked_and_everything_else_is_built() -> None
     assert household in [row[0] for row in after["account"]]
     rebuild_all()
     assert contents() == after
+
+
+@pytest.mark.usefixtures("fresh_database")
+@pytest.mark.parametrize("batch", [1, 2, 3, 4])
+def test_nothing_is_parked_for_what_stands_beside_it(batch: int) -> None:
+    history = History().everything().write()
+    broken = failing_on(history.accounts[1])
+    assert replay.rebuild(broken, store=store_of(broken), batch=batch).parked_keys == 1
+    assert query("SELECT key FROM eventstore_parked_key") == [(history.accounts[1],)]
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_what_cannot_even_be_read_is_parked() -> None:
+    History().everything().write()
+    dispatch()
+    live = contents()
+    write_otherwise("AccountOpened", stream_id=new_id(), version=1)
+    assert replay.rebuild(projection(), store=store_of()).parked_keys == 1
+    assert contents() == live
 
 
 @pytest.mark.usefixtures("fresh_database")
@@ -483,7 +603,10 @@ def test_a_batch_that_loses_a_race_is_begun_anew() -> None:
     History().everything().write()
     dispatch()
     live = contents()
-    assert replay.rebuild(raising("40P01", times=2), store=store_of()).parked_keys == 0
+    told: list[Progress] = []
+    rebuilt = replay.rebuild(raising("40P01", times=2), store=store_of(), report=told.append)
+    assert rebuilt.parked_keys == 0
+    assert positions_at_swaps(told) == {rebuilt.position}
     assert contents() == live
 
 
@@ -631,30 +754,13 @@ def test_it_keeps_its_lease_while_the_new_tables_are_analyzed() -> None:
     assert look_before_the_swap(lambda: shadow.progress_of(projection(), using="default")) == (head, True)
 
 
-class Unheard(Event):
-    """An event of a later version of the program."""
-
-    text: str
-
-
 @pytest.mark.usefixtures("fresh_database")
 def test_it_stops_at_an_event_that_no_code_knows_and_leaves_the_live_tables_alone() -> None:
     history = History().everything().write()
     dispatch()
     live = contents()
-    later = EventRegistry()
-    later.event("UnheardOf")(Unheard)
-    unheard = NewEvent(
-        event_id=new_id(),
-        stream_type="account",
-        stream_id=history.accounts[0],
-        version=history.versions[history.accounts[0]] + 1,
-        data=Unheard(text="hello"),
-        metadata=Metadata(actor="staff:carol", correlation_id=new_id()),
-    )
-    with transaction.atomic():
-        append([unheard], registry=later, subscriptions=SubscriptionRegistry(), using="default")
-    sequence()
+    account = history.accounts[0]
+    write_otherwise("UnheardOf", stream_id=account, version=history.versions[account] + 1)
     with pytest.raises(UnknownEventType, match="UnheardOf"):
         replay.rebuild(projection(), store=store_of())
     assert contents() == live
