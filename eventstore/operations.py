@@ -81,8 +81,7 @@ _RECORD = "INSERT INTO eventstore_operation (actor, action, subscription, detail
 
 # Whether the tables of a projection are of another version than this.
 _SELECT_OUTDATED = """
-SELECT FROM eventstore_checkpoint
-WHERE subscription = %s AND status <> 'replaying' AND projection_version <> %s LIMIT 1
+SELECT FROM eventstore_checkpoint WHERE subscription = %s AND projection_version <> %s LIMIT 1
 """
 
 # A parked key by its id.
@@ -185,7 +184,7 @@ def split(
             raise NothingToDo(f"nothing to split: {subscription_id} is handled in {_ranges(into)} already")
         position = _common_position(cursor, found)
         first = found[0]
-        careful_until = max((part.careful_until or 0 for part in found), default=0) or None
+        careful_until = max(part.careful_until or 0 for part in found) or None
         cursor.execute(_DELETE_RANGES, [[part.id for part in found]])
         for low, high in wanted:
             state = [first.projection_version, first.status, first.paused_by, first.paused_reason, careful_until]

@@ -511,6 +511,13 @@ class TestSubscriptions:
         assert len(rows("SELECT 1 FROM eventstore_checkpoint")) == 2
         assert rows(SELECT_OPERATIONS) == []
 
+    def test_ranges_of_which_some_are_paused_are_not_split(self) -> None:
+        shop = Shop(watching(note, partitions=2))
+        shop.drain()
+        rows("UPDATE eventstore_checkpoint SET status = 'paused' WHERE bucket_low = 0")
+        line = "Some ranges of watcher are paused and some are not: "
+        _assert_refused(shop, "subscriptions", "split", "watcher", "--into", "4", line=line)
+
     def test_ranges_that_stand_apart_and_have_nothing_to_handle_in_between_are_split(self) -> None:
         shop, (low, high) = Shop(watching(note, partitions=2)), one_in_each_half()
         shop.add(shop.open(low), "a")
@@ -645,6 +652,7 @@ class TestSubscriptions:
         for arguments, line in {
             ("pause",): "Say which: `subscriptions pause NAME`.",
             ("pause", "watcher"): "Say why, in at most 500 characters: --reason TEXT.",
+            ("pause", "watcher", "--reason", "a \x07 bell"): "Say why in characters that can be printed",
             ("pause", "nobody", "--reason", "x"): "There is no subscription 'nobody'.",
             ("resume", "watcher"): "No checkpoint of watcher is paused.",
             ("split", "watcher"): "Say into how many ranges: --into 4.",
@@ -687,6 +695,8 @@ class TestParked:
 
     def test_one_key_is_retried_and_that_is_recorded(self) -> None:
         shop, skus = choking()
+        shop.add(shop.open(), POISON)
+        shop.drain()
         cart_id = shop.open()
         shop.add(cart_id, POISON, "a")
         shop.drain()
@@ -696,6 +706,7 @@ class TestParked:
         assert told == f"{cart_id} is free again: 2 events were handled.\n"
         assert notes() == [POISON, "a"]
         assert rows(SELECT_OPERATIONS) == [("staff:olga", "retry", "watcher", "mended")]
+        assert value("SELECT detail ->> 'key' FROM eventstore_operation") == str(cart_id)
 
     def test_a_retry_that_fails_says_why(self) -> None:
         shop, _ = choking()
@@ -766,7 +777,8 @@ class TestParked:
             _assert_refused(shop, "parked", *action, "--subscription", "nope", line=line)
         former = Shop(SUBSCRIPTIONS)  # a program that does not have the watcher any more
         assert str(cart_id) in run(former, "parked", "list", "--subscription", "watcher")
-        _assert_refused(former, "parked", "retry", str(cart_id), line="This program has no subscription 'watcher'.")
+        for action in (["retry", str(cart_id)], ["discard", str(cart_id), "--reason", "x"]):
+            _assert_refused(former, "parked", *action, line="This program has no subscription 'watcher'.")
 
     def test_a_bulk_retry_that_leaves_some_fails_and_counts_them(self) -> None:
         shop, skus = choking()
