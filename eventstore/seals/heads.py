@@ -17,12 +17,16 @@ from django.db import connections
 
 from eventstore.seals.hashing import FORMAT, ORIGIN
 
-# The last seal, and whose log it is.
+# The last seal that ends where the log does or before, and whose log it is. The time is null where it is one that no
+# program can tell, such as infinity.
 _SELECT_HEAD: Final = """
-SELECT head.log_id, COALESCE(last.last_position, 0), last.hash, last.sealed_at, clock_timestamp()
+SELECT head.log_id, COALESCE(last.last_position, 0), last.hash,
+    CASE WHEN last.sealed_at BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN last.sealed_at END, last.sealed_at::text,
+    clock_timestamp()
 FROM eventstore_sequencer head
-LEFT JOIN (
-    SELECT last_position, hash, sealed_at FROM eventstore_seal ORDER BY last_position DESC LIMIT 1
+LEFT JOIN LATERAL (
+    SELECT last_position, hash, sealed_at FROM eventstore_seal WHERE last_position <= head.position
+    ORDER BY last_position DESC LIMIT 1
 ) AS last ON true
 WHERE head.id = 1
 """
@@ -43,8 +47,16 @@ class NotAHead(Exception):
     """This file holds no exported head."""
 
 
+class AtAnotherTime(NotAHead):
+    """Head and log tell of the same seal, but not of the same time: one of the two was altered."""
+
+
 class NoLog(Exception):
     """The log has no head."""
+
+
+class SealAltered(Exception):
+    """The last seal is none that the program made, so there is nothing to export."""
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,8 +87,12 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def export(*, using: str = "default") -> Head:
-    """The head as it is now. Raises `NoLog`."""
-    log_id, position, hashed, sealed_at, now = _fetch(_SELECT_HEAD, [], using=using)
+    """The head as it is now. Raises `NoLog` and `SealAltered`."""
+    log_id, position, hashed, sealed_at, sealed_at_text, now = _fetch(_SELECT_HEAD, [], using=using)
+    if sealed_at is None and sealed_at_text is not None:
+        raise SealAltered(
+            f"the seal that ends at position {position} was altered: it says {sealed_at_text!r} for its time"
+        )
     return Head(
         format=FORMAT,
         log_id=log_id,
@@ -107,8 +123,8 @@ def read_head(path: Path) -> Head:
 
 
 def compare(head: Head, *, using: str = "default") -> Comparison:
-    """Whether the log of now goes on from the head, by the seals alone. Raises `NoLog`, and `NotAHead`
-    when the head tells of a seal of this log what is not true of it.
+    """Whether the log of now goes on from the head, by the seals alone. Raises `NoLog`, and `AtAnotherTime` when the
+    head's seal is there and says another time: if its hash is that of the log, it is the head that was altered.
 
     Only together with the check of the seals against the log does `EXTENDS` say that nothing was rewritten.
     """
@@ -137,8 +153,8 @@ def compare(head: Head, *, using: str = "default") -> Comparison:
                 f" {found.hex()} now."
             ),
         )
-    if not is_of_then:  # the hash is over the time, so that it is the head that was altered
-        raise NotAHead(f"the head says that position {head.position} was sealed at another time than it was")
+    if not is_of_then:  # the hash is over the time
+        raise AtAnotherTime(f"the head says that position {head.position} was sealed at another time than it was")
     return Comparison(
         verdict=Verdict.EXTENDS,
         text=f"The log extends what was exported at {head.exported_at.isoformat()}, up to position {head.position}.",

@@ -1,8 +1,8 @@
 """Seals what was sequenced, off the hot path, one range after the other. Whoever dispatches calls `seal_next`.
 
 Invariants: one sealer at a time; a seal begins where the one before ends and holds its hash; only a range whose entries
-are all there is sealed; one transaction a seal, of bounded size, so that an old log is sealed in slices and whoever is
-killed in the middle leaves nothing behind.
+are all there is sealed; a seal beyond the log's end is none of the sealer's, and stops nothing; one transaction a seal,
+of bounded size, so that an old log is sealed in slices and whoever is killed in the middle leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 import structlog
-from django.db import connections, transaction
+from django.db import IntegrityError, connections, transaction
 
+from eventstore.failures import violated_constraint
 from eventstore.seals.hashing import FORMAT, MOST_ENTRIES, ORIGIN, leaf_of, read_entries, seal_hash
 from eventstore.tables import ADVISORY_CLASS
 
@@ -32,14 +33,18 @@ _READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 # The right to seal, until the transaction ends. A statement of its own, before what it protects is read.
 _TRY_LOCK = "SELECT pg_try_advisory_xact_lock(%s, %s)"
 
-# The last seal, how many entries come after it, and since when the first of them waits. A negative time is a clock that
-# was set back.
+# The last seal that ends where the log does or before, how many entries come after it, and since when the first of them
+# waits. A negative time is a clock that was set back. A seal beyond the log's end was planted, or outlived entries that
+# were taken away: whoever went on from it would not seal until the log has grown up to it.
 _SELECT_BACKLOG = """
 SELECT COALESCE(last.last_position, 0), last.hash, head.position - COALESCE(last.last_position, 0),
     extract(epoch FROM clock.now - l.sequenced_at)::float8, clock.now, timestamptz_send(clock.now)
 FROM eventstore_sequencer head
 CROSS JOIN (SELECT clock_timestamp() AS now OFFSET 0) AS clock
-LEFT JOIN (SELECT last_position, hash FROM eventstore_seal ORDER BY last_position DESC LIMIT 1) AS last ON true
+LEFT JOIN LATERAL (
+    SELECT last_position, hash FROM eventstore_seal WHERE last_position <= head.position
+    ORDER BY last_position DESC LIMIT 1
+) AS last ON true
 LEFT JOIN eventstore_log l ON l.position = COALESCE(last.last_position, 0) + 1
 WHERE head.id = 1
 """
@@ -51,8 +56,16 @@ VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
 
 
-class LogIncomplete(Exception):
+class NotSealable(Exception):
+    """This log cannot be sealed as it is."""
+
+
+class LogIncomplete(NotSealable):
     """What is to be sealed is not all there: the log was rewritten, or its head."""
+
+
+class SealInTheWay(NotSealable):
+    """Another seal goes on from the same place already: it was planted, or what it sealed was taken away."""
 
 
 class Outcome(Enum):
@@ -104,7 +117,7 @@ def backlog(*, using: str = "default") -> Backlog:
 def seal_next(*, using: str = "default", age_seconds: float = AGE_SECONDS, most: int = MOST_ENTRIES) -> Outcome:
     """Seals up to `most` entries of the log, in a transaction of its own, when the first is old enough.
 
-    Raises `LogIncomplete` when entries or events are missing.
+    Raises `LogIncomplete` when entries or events are missing, and `SealInTheWay`.
     """
     if not backlog(using=using).is_due(age_seconds=age_seconds):
         return Outcome.NOTHING
@@ -124,7 +137,7 @@ def seal_quietly(*, using: str = "default", age_seconds: float = AGE_SECONDS) ->
     """As `seal_next`, for who has other work too: answers whether something was sealed; a broken log is logged."""
     try:
         return seal_next(using=using, age_seconds=age_seconds) is Outcome.SEALED
-    except LogIncomplete as error:
+    except NotSealable as error:
         _log.error("eventstore.not_sealed", reason=str(error))
         return False
 
@@ -152,4 +165,9 @@ def _seal(cursor: Any, waiting: Backlog, count: int) -> None:
     previous = waiting.last_hash or ORIGIN
     sealed = seal_hash(first=first, last=last, previous_hash=previous, sealed_at=waiting.now_sent, entries=hashes)
     leaves = b"".join(map(leaf_of, hashes))
-    cursor.execute(_INSERT, [last, first, FORMAT, leaves, previous, sealed, waiting.now])
+    try:
+        cursor.execute(_INSERT, [last, first, FORMAT, leaves, previous, sealed, waiting.now])
+    except IntegrityError as error:
+        if violated_constraint(error) is None:
+            raise
+        raise SealInTheWay(f"another seal goes on from position {first - 1} already, so none is made there") from error

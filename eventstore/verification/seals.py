@@ -42,12 +42,33 @@ WHERE covered < %s
 ORDER BY last_position
 """
 
-# Where the seals end, when the entry after them was sequenced (none when there is none), and when a sequencer last
-# showed that it lives.
+# The next seals that are not within the log, and where that ends at this moment. Those that begin where the check reads
+# are compared with what the log holds there.
+_SELECT_BEYOND = """
+SELECT seal.first_position, seal.last_position, log.position
+FROM (
+    SELECT COALESCE(
+        (SELECT position FROM eventstore_sequencer WHERE id = 1), (SELECT max(position) FROM eventstore_log), 0
+    ) AS position
+) AS log
+CROSS JOIN LATERAL (
+    SELECT first_position, last_position FROM eventstore_seal
+    WHERE last_position > GREATEST(log.position, %s) AND first_position > %s
+    ORDER BY last_position LIMIT %s
+) AS seal
+ORDER BY seal.last_position
+"""
+
+# Where the seals end that are within the log, when the entry after them was sequenced (none when there is none), and
+# when a sequencer last showed that it lives.
 _SELECT_END = """
 SELECT sealed.position, l.position, l.sequenced_at, head.heartbeat_at
-FROM (SELECT COALESCE(max(last_position), 0) AS position FROM eventstore_seal) AS sealed
+FROM (SELECT) AS one
 LEFT JOIN eventstore_sequencer head ON head.id = 1
+CROSS JOIN LATERAL (
+    SELECT COALESCE(max(last_position), 0) AS position FROM eventstore_seal
+    WHERE last_position <= COALESCE(head.position, %s)
+) AS sealed
 LEFT JOIN LATERAL (
     SELECT position, sequenced_at FROM eventstore_log
     WHERE position > sealed.position AND position <= %s ORDER BY position LIMIT 1
@@ -73,7 +94,7 @@ class _Seal(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"seal of positions {self.first} to {self.last}"
+        return _name(self.first, self.last)
 
     @property
     def is_readable(self) -> bool:
@@ -130,6 +151,10 @@ class _End(NamedTuple):
         return (self.heartbeat_at - self.sequenced_at).total_seconds()
 
 
+def _name(first: int, last: int) -> str:
+    return f"seal of positions {first} to {last}"
+
+
 _ORIGIN: Final = _Seal(first=0, last=0, leaves=b"", previous_hash=b"", hash=ORIGIN, sealed_at=b"", sealed_at_text="")
 
 
@@ -140,7 +165,7 @@ class SealsCheck(StoreCheck):
     unit = "sealed entries"
     proves = (
         "Every event and its place in the log are what they were when they were sealed, each seal holds the hash of the"
-        " one before, and what was sequenced is sealed in time."
+        " one before and ends where the log does or before, and what was sequenced is sealed in time."
     )
 
     def __init__(self, *, late_seconds: float = LATE_SECONDS, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -165,6 +190,7 @@ class SealsCheck(StoreCheck):
                 break
             after = before.last
             scope.progress(self.name, done=min(after, scope.position), total=scope.position)
+        yield from _beyond(scope)
         yield from self._end_differences(scope)
 
     def _judge(
@@ -200,9 +226,24 @@ class SealsCheck(StoreCheck):
             yield Difference(position=end.position, field="seal", expected=expected, actual=actual)
 
 
+def _beyond(scope: Scope) -> Iterator[Difference]:
+    """The seals of what is not there: planted, or left when the log was cut off."""
+    after = scope.position
+    while True:
+        with one_moment(using=scope.using) as cursor:
+            cursor.execute(_SELECT_BEYOND, [after, scope.position, _PAGE_SEALS])
+            rows = cursor.fetchall()
+        for first, last, end in rows:
+            expected = f"none beyond position {end}, where the log ends"
+            yield Difference(position=first, field="seal", expected=expected, actual=_name(first, last))
+            after = last
+        if len(rows) < _PAGE_SEALS:
+            return
+
+
 def _end(scope: Scope) -> _End:
     with one_moment(using=scope.using) as cursor:
-        cursor.execute(_SELECT_END, [scope.position])
+        cursor.execute(_SELECT_END, [scope.position, scope.position])
         return _End(*cursor.fetchone())
 
 

@@ -862,6 +862,27 @@ GUARDS: Final = (
         (f"{STORE}seals.py::test_a_sealer_meets_another_and_leaves_it_alone",),
     ),
     Guard(
+        "a seal beyond the end of the log stops no sealing",
+        "eventstore/seals/sealer.py",
+        "    SELECT last_position, hash FROM eventstore_seal WHERE last_position <= head.position\n",
+        "    SELECT last_position, hash FROM eventstore_seal\n",
+        (f"{STORE}seals.py::test_a_seal_beyond_the_end_of_the_log_stops_no_sealing_and_is_named",),
+    ),
+    Guard(
+        "nor is it exported",
+        "eventstore/seals/heads.py",
+        "    SELECT last_position, hash, sealed_at FROM eventstore_seal WHERE last_position <= head.position\n",
+        "    SELECT last_position, hash, sealed_at FROM eventstore_seal\n",
+        (f"{STORE}seals.py::test_a_seal_beyond_the_end_of_the_log_stops_no_sealing_and_is_named",),
+    ),
+    Guard(
+        "and it is named, whether it was planted or the log cut off",
+        "eventstore/verification/seals.py",
+        "        yield from _beyond(scope)\n",
+        "",
+        (f"{STORE}seals.py::test_every_seal_beyond_the_end_is_named_however_many_there_are",),
+    ),
+    Guard(
         "what was sequenced is sealed within seconds",
         "eventstore/seals/sealer.py",
         "AGE_SECONDS: Final = 2.0\n",

@@ -851,6 +851,26 @@ OF_THE_SEALS: Final = (
         "seal",
         position=50,
     ),
+    _seal(
+        "a seal that was planted beyond the end",
+        "INSERT INTO eventstore_seal SELECT 1000000, 1000000, 1, int8send(0), hash, sha256('x'), sealed_at"
+        " FROM eventstore_seal ORDER BY last_position DESC LIMIT 1",
+        "seal",
+        position=1_000_000,
+        actual="seal of positions 1000000 to 1000000",
+    ),
+    Broken(
+        "the log's end with the last seal left",
+        "seals",
+        (
+            "DELETE FROM eventstore_event WHERE id IN (SELECT event_id FROM eventstore_log WHERE position > 150)",
+            "DELETE FROM eventstore_log WHERE position > 150",
+            "UPDATE eventstore_sequencer SET position = 150",
+        ),
+        "seal",
+        expected="none beyond position 150, where the log ends",
+        position=151,
+    ),
     Broken(
         "seals that are late",
         "seals",

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from eventstore import appending, facts, idempotency, loading, sealing, sequencer, snapshots
-from eventstore.seals import hashing, sealer
+from eventstore.seals import hashing, heads, sealer
 from eventstore.subscriptions import checkpoints, handling, parking, reading
 from eventstore.verification import seals as verified_seals
 from tests.conftest import Database
@@ -132,7 +132,9 @@ HOT: Final[dict[str, tuple[str, Sequence[Any]]]] = {
     "seals: a few entries": (hashing.SELECT_ENTRIES, [24_901, 25_000]),
     "seals: the entries of a whole seal": (hashing.SELECT_ENTRIES, [20_001, 25_000]),
     "seals: the next to check": (verified_seals._SELECT_SEALS, [10_000, 25_000, 500, 5_000]),
-    "seals: where they end": (verified_seals._SELECT_END, [25_000]),
+    "seals: where they end": (verified_seals._SELECT_END, [25_000, 25_000]),
+    "seals: beyond the end": (verified_seals._SELECT_BEYOND, [25_000, 25_000, 500]),
+    "seals: the head": (heads._SELECT_HEAD, []),
     "idempotency record": (idempotency._SELECT_RECORD, ["alice", "77"]),
 }
 

@@ -28,7 +28,7 @@ from eventstore.replay import rebuild
 from eventstore.sealing import erase
 from eventstore.seals import heads, sealer
 from eventstore.seals.hashing import SELECT_ENTRIES
-from eventstore.seals.sealer import LogIncomplete, Outcome, seal_next
+from eventstore.seals.sealer import LogIncomplete, Outcome, SealInTheWay, seal_next
 from eventstore.subscriptions.registry import Execute
 from eventstore.tables import ADVISORY_CLASS
 from eventstore.verification.findings import Difference
@@ -50,6 +50,17 @@ SELECT l.position, l.event_id, l.stream_bucket, l.route_bucket, l.sequenced_at, 
 FROM eventstore_log l JOIN eventstore_event e ON e.id = l.event_id ORDER BY l.position
 """
 PATIENCE_SECONDS: Final = 30.0
+# A seal over one position, of an entry that nobody wrote.
+PLANT: Final = """
+INSERT INTO eventstore_seal (last_position, first_position, format, leaves, previous_hash, hash, sealed_at)
+VALUES (%s, %s, 1, int8send(%s), sha256('before'), sha256('planted'), clock_timestamp())
+"""
+# The same, as if it went on from the last one.
+PLANT_BEHIND: Final = """
+INSERT INTO eventstore_seal (last_position, first_position, format, leaves, previous_hash, hash, sealed_at)
+SELECT %s, %s, 1, int8send(%s), hash, sha256('planted'), clock_timestamp()
+FROM eventstore_seal ORDER BY last_position DESC LIMIT 1
+"""
 DISARM: Final = """
 ALTER TABLE eventstore_event DISABLE TRIGGER eventstore_event_append_only;
 ALTER TABLE eventstore_log DISABLE TRIGGER eventstore_log_append_only;
@@ -267,6 +278,93 @@ def test_it_does_not_seal_what_is_not_all_there(table: str, owner: psycopg.Conne
     assert ranges() == []
     assert not sealer.seal_quietly(age_seconds=0)
     assert shop.drain()  # goes on with its other work
+
+
+def test_a_seal_beyond_the_end_of_the_log_stops_no_sealing_and_is_named(
+    tmp_path: Path, app: psycopg.Connection
+) -> None:
+    shop = sealed()
+    file = str(tmp_path / "head.json")
+    told(shop, "export", file)
+    app.execute(PLANT, [1_000_000] * 3)
+    assert json.loads(told(shop, "export")[1])["position"] == 11
+    shop.add(shop.open(), "tea")
+    sequencer.sequence()
+    assert sealer.backlog().entries == 2
+    assert seal_next(age_seconds=0) is Outcome.SEALED
+    assert ranges()[-2:] == [(12, 13), (1_000_000, 1_000_000)]
+    (difference,) = differences()
+    assert (difference.position, difference.field) == (1_000_000, "seal")
+    assert difference.expected == "none beyond position 13, where the log ends"
+    code, text = told(shop, "check", file)
+    assert code == 1
+    assert "found seal of positions 1000000 to 1000000" in text
+    assert json.loads(told(shop, "export")[1])["position"] == 13
+    *_, sealed_to, beyond = told(shop)[1].splitlines()
+    assert sealed_to == "The log is sealed up to position 13; nothing waits to be sealed."
+    assert beyond.startswith("1 of these seals lies beyond the end of the log")
+
+
+def test_a_planted_seal_that_the_log_has_reached_is_named_and_gone_on_from(app: psycopg.Connection) -> None:
+    shop = sealed()
+    app.execute(PLANT, [14] * 3)
+    cart = shop.open()
+    shop.add(cart, "tea")
+    for _ in range(2):
+        sequencer.sequence()
+        assert seal_next(age_seconds=0) is Outcome.SEALED
+        shop.add(cart, "cup", "pot", "cake")
+    assert ranges()[3:] == [(12, 13), (14, 14), (15, 16)]
+    assert {difference.position for difference in differences()} == {14}
+
+
+def test_seals_of_what_was_cut_off_are_named(tmp_path: Path, owner: psycopg.Connection) -> None:
+    shop = written()
+    file = str(tmp_path / "head.json")
+    seal_next(age_seconds=0)
+    told(shop, "export", file)
+    shop.add(shop.open(), "tea")
+    sequencer.sequence()
+    seal_next(age_seconds=0)
+    assert ranges() == [(1, 6), (7, 8)]
+    owner.execute(DISARM)
+    owner.execute("DELETE FROM eventstore_event WHERE id IN (SELECT event_id FROM eventstore_log WHERE position > 6)")
+    owner.execute("DELETE FROM eventstore_log WHERE position > 6")
+    owner.execute("UPDATE eventstore_sequencer SET position = 6")
+    (difference,) = differences()
+    assert (difference.position, difference.actual) == (7, "seal of positions 7 to 8")
+    code, text = told(shop, "check", file)
+    assert code == 1
+    assert "seal: expected none beyond position 6, where the log ends, found seal of positions 7 to 8" in text
+    shop.add(shop.open())
+    assert shop.drain()
+    with pytest.raises(SealInTheWay, match="goes on from position 6 already"):
+        seal_next(age_seconds=0)
+
+
+def test_a_seal_in_the_way_is_told_and_stops_no_other_work(app: psycopg.Connection) -> None:
+    shop = sealed()
+    app.execute(PLANT_BEHIND, [99] * 3)
+    shop.add(shop.open(), "tea")
+    sequencer.sequence()
+    with pytest.raises(SealInTheWay, match="goes on from position 11 already"):
+        seal_next(age_seconds=0)
+    assert not sealer.seal_quietly(age_seconds=0)
+    assert shop.drain()
+    assert [difference.position for difference in differences()] == [99]
+
+
+def test_every_seal_beyond_the_end_is_named_however_many_there_are(
+    app: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed()
+    monkeypatch.setattr("eventstore.verification.seals._PAGE_SEALS", 3)
+    app.execute("""
+        INSERT INTO eventstore_seal (last_position, first_position, format, leaves, previous_hash, hash, sealed_at)
+        SELECT n, n, 1, int8send(n), sha256(int8send(n)), sha256(int8send(n)), clock_timestamp()
+        FROM generate_series(101, 106) AS n
+    """)
+    assert [difference.position for difference in differences()] == list(range(101, 107))
 
 
 def test_who_dispatches_seals_soon() -> None:

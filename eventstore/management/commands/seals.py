@@ -53,7 +53,7 @@ class Command(StoreCommand):
         refuse_others(options, {"--limit": ("list",), "--json": ("list", "check")})
         try:
             getattr(self, f"_{options['action']}")(store, options)
-        except (heads.NoLog, heads.NotAHead, sealer.LogIncomplete) as error:
+        except (heads.NoLog, heads.NotAHead, heads.SealAltered, sealer.NotSealable) as error:
             raise CommandError(sentence(error), returncode=CANNOT_TELL) from error
         except OSError as error:
             raise CommandError(f"{options['file']}: {error.strerror}.", returncode=CANNOT_TELL) from error
@@ -67,6 +67,10 @@ class Command(StoreCommand):
         self.print_table(COLUMNS, [_row(seal) for seal in found], right=("events",))
         waiting = sealer.backlog(using=store.using)
         self.stdout.write(f"The log is sealed up to position {waiting.sealed_to:,}; {_waiting(waiting)}.")
+        beyond = sum(seal.last_position > waiting.sealed_to for seal in found)
+        if beyond:
+            lies = "1 of these seals lies" if beyond == 1 else f"{beyond:,} of these seals lie"
+            self.stdout.write(f"{lies} beyond the end of the log: `seals check` and `verify_ledger` name each.")
 
     def _export(self, store: EventStore, options: dict[str, Any]) -> None:
         head = heads.export(using=store.using)
