@@ -159,9 +159,11 @@ WHERE k.subscription = COALESCE(%s, k.subscription) AND k.key = COALESCE(%s::uui
 ORDER BY k.parked_at, k.id LIMIT %s
 """
 
-# The last seals, the newest first.
+# The last seals, the newest first. The time is null where it is one that no program can tell, such as infinity.
 _SELECT_SEALS = """
-SELECT first_position, last_position, sealed_at, encode(hash, 'hex'), encode(previous_hash, 'hex')
+SELECT first_position, last_position,
+    CASE WHEN sealed_at BETWEEN '0001-01-02Z' AND '9999-12-30Z' THEN sealed_at END,
+    encode(hash, 'hex'), encode(previous_hash, 'hex')
 FROM eventstore_seal ORDER BY last_position DESC LIMIT %s
 """
 
@@ -250,7 +252,7 @@ class SealRange(NamedTuple):
 
     first_position: int
     last_position: int
-    sealed_at: datetime
+    sealed_at: datetime | None  # None: at no moment, so that it was altered
     hash: str  # in hexadecimal, as the next one
     previous_hash: str
 

@@ -19,7 +19,7 @@ import msgspec
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import DatabaseError, DataError, InterfaceError, OperationalError, connections
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
@@ -55,7 +55,7 @@ class StoreCommand(BaseCommand):
 
     stealth_options = ("store",)
     changes: ClassVar[bool] = False  # whether it does something that is recorded with who did it
-    away: ClassVar[int] = 1  # the exit code when there is no database
+    away: ClassVar[int] = 1  # the exit code when there is no database, or it goes away, or holds what cannot be read
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """What every such command takes."""
@@ -82,9 +82,13 @@ class StoreCommand(BaseCommand):
         except operations.ReasonMissing as refusal:
             raise CommandError(f"{sentence(refusal)[:-1]}: --reason TEXT.") from refusal
         except _REFUSALS as refusal:
-            raise CommandError(sentence(refusal)) from refusal
+            raise CommandError(sentence(refusal), returncode=self.away) from refusal
+        except DataError as error:
+            text = f"The database holds what cannot be read: {first_line(error)}"
+            raise CommandError(text, returncode=self.away) from error
         except (DatabaseError, InterfaceError) as error:
-            raise CommandError(f"The database does not answer: {first_line(error)}") from error
+            text = f"The database does not answer: {first_line(error)}"
+            raise CommandError(text, returncode=self.away) from error
         except KeyboardInterrupt:
             raise CommandError("Interrupted.", returncode=130) from None
         except BrokenPipeError:  # `… | head` has seen enough; nothing more must be written when Python ends
@@ -168,13 +172,14 @@ def only_its_own_lines() -> Iterator[None]:
         log.setLevel(before)
 
 
-def refuse_others(options: Mapping[str, Any], taken_by: Mapping[str, Collection[str]]) -> None:
+def refuse_others(options: Mapping[str, Any], taken_by: Mapping[str, Collection[str]], *, returncode: int = 1) -> None:
     """Raises CommandError for an option that the action would not heed. `taken_by`: who heeds which, by its name."""
     action = options["action"]
     for flag, actions in taken_by.items():
         given = options.get("actor" if flag == "--as" else flag.removeprefix("--"))
         if given not in (None, False, "") and action not in actions:
-            raise CommandError(f"{flag} says nothing to `{action}`: it is for {' and '.join(actions)}.")
+            text = f"{flag} says nothing to `{action}`: it is for {' and '.join(actions)}."
+            raise CommandError(text, returncode=returncode)
 
 
 def at_least(least: int) -> Callable[[str], int]:

@@ -600,3 +600,104 @@ def test_the_case_of_a_hash_does_not_matter(tmp_path: Path) -> None:
     head = json.loads(told(shop, "export")[1])
     file.write_text(json.dumps({**head, "hash": head["hash"].upper()}))
     assert told(shop, "check", str(file))[0] == 0
+
+
+def test_more_differences_than_are_named_are_counted(tmp_path: Path, owner: psycopg.Connection) -> None:
+    shop = sealed(items=60)
+    file = str(tmp_path / "head.json")
+    told(shop, "export", file)
+    owner.execute(DISARM)
+    owner.execute("UPDATE eventstore_event SET metadata = '{}' WHERE version % 2 = 0")
+    code, text = told(shop, "check", file)
+    lines = text.splitlines()
+    assert (code, len(lines)) == (1, 22)
+    assert lines[0] == "The log is not what its seals say: 30 differences."
+    assert lines[-1] == "  - and 10 more"
+    found = json.loads(told(shop, "check", file, "--json")[1])
+    assert (found["verdict"], found["text"], found["total"]) == ("altered", lines[0], 30)
+    assert len(found["differences"]) == 20
+
+
+def test_a_connection_that_is_lost_meanwhile_leaves_it_unchecked(
+    tmp_path: Path, superuser: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = sealed()
+    file = str(tmp_path / "head.json")
+    told(shop, "export", file)
+    compare = heads.compare
+
+    def compare_and_lose_it(*arguments: Any, **options: Any) -> heads.Comparison:
+        found = compare(*arguments, **options)
+        superuser.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+        return found
+
+    monkeypatch.setattr(heads, "compare", compare_and_lose_it)
+    code, text = told(shop, "check", file)
+    assert code == 2
+    assert text.startswith("The database does not answer: ")
+    assert "\n" not in text
+
+
+def test_an_option_that_it_does_not_heed_leaves_it_unchecked(tmp_path: Path) -> None:
+    assert told(sealed(), "check", str(tmp_path / "head.json"), "--limit", "1")[0] == 2
+
+
+def test_a_seal_of_no_time_is_listed_named_and_not_exported(tmp_path: Path, owner: psycopg.Connection) -> None:
+    shop = sealed()
+    file = str(tmp_path / "head.json")
+    told(shop, "export", file)
+    owner.execute(DISARM)
+    for time_, text in (("infinity", "infinity"), ("20000-01-01Z", "20000-01-01 00:00:00+00")):
+        owner.execute("UPDATE eventstore_seal SET sealed_at = %s WHERE last_position = 11", [time_])
+        code, told_of = told(shop)
+        assert code == 0
+        assert told_of.splitlines()[1].split()[:5] == ["9-11", "3", "at", "no", "moment"]
+        assert json.loads(told(shop, "--json")[1].splitlines()[0])["sealed_at"] is None
+        line = f"The seal that ends at position 11 was altered: it says {text!r} for its time."
+        assert told(shop, "export") == (2, line)
+        code, told_of = told(shop, "check", file)
+        assert code == 1
+        assert "position 9: hash of the seal of positions 9 to 11: expected " in told_of
+
+
+# --- The file that a head is exported to ----------------------------------------------------------------------
+
+
+def test_an_export_replaces_no_file_unless_it_is_told_to(tmp_path: Path) -> None:
+    shop = sealed()
+    file = tmp_path / "head.json"
+    file.write_text("precious")
+    line = f"{file} is there already: name another file, or add --force."
+    assert told(shop, "export", str(file)) == (2, line)
+    assert file.read_text() == "precious"
+    assert told(shop, "export", str(file), "--force")[0] == 0
+    assert heads.read_head(file).position == 11
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_export_that_cannot_be_finished_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = sealed()
+    file = tmp_path / "head.json"
+    file.write_text("precious")
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    assert told(shop, "export", str(file), "--force") == (2, f"{file}: No space left on device.")
+    assert file.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_export_follows_a_link_and_writes_to_nothing_that_is_no_file(tmp_path: Path) -> None:
+    shop = sealed()
+    link, there = tmp_path / "link.json", tmp_path / "there.json"
+    link.symlink_to(there)
+    assert told(shop, "export", str(link))[0] == 0
+    assert link.is_symlink()
+    assert heads.read_head(there).position == 11
+    assert told(shop, "export", str(tmp_path), "--force") == (2, f"{tmp_path} is no file.")
+    nowhere = tmp_path / "none" / "head.json"
+    assert told(shop, "export", str(nowhere)) == (2, f"{nowhere}: No such file or directory.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
@@ -11,12 +13,12 @@ from django.core.management.base import CommandError
 
 from eventstore import inspection
 from eventstore.inspection import SealRange
-from eventstore.management.operating import StoreCommand, age, at_least, duration, refuse_others, sentence
+from eventstore.management.operating import StoreCommand, age, at_least, counted, duration, refuse_others, sentence
 from eventstore.progress import phases
 from eventstore.seals import heads, sealer
-from eventstore.seals.heads import Verdict
+from eventstore.seals.heads import Comparison, Head, Verdict
 from eventstore.store import EventStore
-from eventstore.verification.findings import Difference, difference_in_words
+from eventstore.verification.findings import Finding, difference_in_words
 from eventstore.verification.running import NAMED_DIFFERENCES, verify
 from eventstore.verification.seals import SealsCheck
 
@@ -47,10 +49,12 @@ class Command(StoreCommand):
         parser.add_argument("file", nargs="?", metavar="FILE", type=Path, help="for check: the head; for export: where")
         parser.add_argument("--limit", type=at_least(1), help="for list: how many, the newest first (20)")
         parser.add_argument("--json", action="store_true", help="for list and check: JSON, one document a line")
+        parser.add_argument("--force", action="store_true", help="for export: in the place of a file that is there")
 
     def run(self, store: EventStore, options: dict[str, Any]) -> None:
         """Lists, exports or checks."""
-        refuse_others(options, {"--limit": ("list",), "--json": ("list", "check")})
+        taken_by = {"--limit": ("list",), "--json": ("list", "check"), "--force": ("export",)}
+        refuse_others(options, taken_by, returncode=CANNOT_TELL)
         try:
             getattr(self, f"_{options['action']}")(store, options)
         except (heads.NoLog, heads.NotAHead, heads.SealAltered, sealer.NotSealable) as error:
@@ -78,49 +82,91 @@ class Command(StoreCommand):
         if path is None:
             self.stdout.write(heads.as_json(head))
             return
-        path.write_text(heads.as_json(head) + "\n")
+        _write(path, heads.as_json(head) + "\n", over=options["force"])
         self.stdout.write(f"The head at position {head.position:,} is in {path}. Keep it where nobody can rewrite it.")
 
     def _check(self, store: EventStore, options: dict[str, Any]) -> None:
         if options["file"] is None:
             raise CommandError("Say against which head: `seals check FILE`.", returncode=CANNOT_TELL)
         head = heads.read_head(options["file"])
-        compared = heads.compare(head, using=store.using)
-        verdict, differences = compared.verdict, []
-        if verdict is not Verdict.FOREIGN:
-            differences = _differences(store)
-        if verdict is Verdict.EXTENDS and differences:
-            verdict = Verdict.ALTERED
+        compared, found = _compare(head, store)
         if options["json"]:
-            self.print_json({"verdict": verdict.value, "text": compared.text, "head": head, "differences": differences})
+            told = {"verdict": compared.verdict.value, "text": compared.text, "head": head}
+            self.print_json({**told, "differences": found.named if found else (), "total": _count(found)})
         else:
-            self._tell(compared, verdict, differences)
-        if EXIT_CODES[verdict]:
-            sys.exit(EXIT_CODES[verdict])
+            self._tell(compared, found)
+        if EXIT_CODES[compared.verdict]:
+            sys.exit(EXIT_CODES[compared.verdict])
 
-    def _tell(self, compared: heads.Comparison, verdict: Verdict, differences: list[Difference]) -> None:
-        if verdict is compared.verdict:
-            self.stdout.write(compared.text)
-        else:
-            self.stdout.write("The seals go on from what was exported, but the log is not what they say any more.")
-        for difference in differences:
+    def _tell(self, compared: Comparison, found: Finding | None) -> None:
+        self.stdout.write(compared.text)
+        named = found.named if found else ()
+        for difference in named:
             self.stdout.write(f"  - {difference_in_words(difference)}")
-        if verdict is Verdict.EXTENDS:
+        if unnamed := _count(found) - len(named):
+            self.stdout.write(f"  - and {unnamed:,} more")
+        if compared.verdict is Verdict.EXTENDS:
             self.stdout.write("Every sealed event is what it was when it was sealed.")
 
 
-def _differences(store: EventStore) -> list[Difference]:
+def _compare(head: Head, store: EventStore) -> tuple[Comparison, Finding | None]:
+    """What came of comparing the log with the head, and with its own seals. Raises `NotAHead`."""
+    try:
+        compared = heads.compare(head, using=store.using)
+    except heads.AtAnotherTime:
+        found = _check_seals(store)
+        if not found.differences:  # the log is what its seals say: it is the head that was altered
+            raise
+        return _altered(found), found
+    if compared.verdict is Verdict.FOREIGN:
+        return compared, None
+    found = _check_seals(store)
+    if compared.verdict is Verdict.EXTENDS and found.differences:
+        return _altered(found), found
+    return compared, found
+
+
+def _altered(found: Finding) -> Comparison:
+    text = f"The log is not what its seals say: {counted(found.differences, 'difference')}."
+    return Comparison(verdict=Verdict.ALTERED, text=text)
+
+
+def _count(found: Finding | None) -> int:
+    return found.differences if found else 0
+
+
+def _check_seals(store: EventStore) -> Finding:
     """What the seals and the log differ in; that somebody has yet to seal the end is no difference here."""
     with phases(title="Checking", stream=sys.stderr) as told:
         check = SealsCheck(late_seconds=float("inf"))
         report = verify([check], aggregates=(), using=store.using, progress=told, limit=NAMED_DIFFERENCES)
-    return [difference for finding in report.findings for difference in finding.named]
+    (found,) = report.findings
+    return found
+
+
+def _write(path: Path, text: str, *, over: bool) -> None:
+    """Writes all of a file or nothing. Raises CommandError where one is there already that it may not write `over`."""
+    if path.exists() and not path.is_file():
+        raise CommandError(f"{path} is no file.", returncode=CANNOT_TELL)
+    if path.exists() and not over:
+        raise CommandError(f"{path} is there already: name another file, or add --force.", returncode=CANNOT_TELL)
+    target = path.resolve()  # where a link leads
+    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        with unfinished.open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _row(seal: SealRange) -> tuple[str, ...]:
     positions = f"{seal.first_position:,}-{seal.last_position:,}"
     events = f"{seal.last_position - seal.first_position + 1:,}"
-    return positions, events, f"{age(seal.sealed_at)} ago", seal.hash
+    sealed = "at no moment" if seal.sealed_at is None else f"{age(seal.sealed_at)} ago"
+    return positions, events, sealed, seal.hash
 
 
 def _waiting(waiting: sealer.Backlog) -> str:
