@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from eventstore import inspection
+from eventstore.seals import sealer
 
 
 class StoreCollector(Collector):
@@ -29,7 +30,7 @@ class StoreCollector(Collector):
         """The figures; when the database does not answer, that alone."""
         answers = GaugeMetricFamily("eventstore_database_up", "Whether the database answered this scrape.")
         try:
-            found = [*self._log(), *self._subscriptions(), *self._parked()]
+            found = [*self._log(), *self._seals(), *self._subscriptions(), *self._parked()]
         except Error:
             found = []
         answers.add_metric([], float(bool(found)))
@@ -44,6 +45,16 @@ class StoreCollector(Collector):
             "eventstore_sequencer_heartbeat_age_seconds",
             "Since a sequencer showed that it lives.",
             log.heartbeat_seconds,
+        )
+
+    def _seals(self) -> Iterable[Metric]:
+        waiting = sealer.backlog(using=self._using)
+        seconds = 0.0 if not waiting.entries else waiting.waiting_seconds
+        yield _gauge("eventstore_unsealed_entries", "Entries of the log that no seal covers.", waiting.entries)
+        yield _gauge(
+            "eventstore_unsealed_age_seconds",
+            "Since the first of them was sequenced; infinite when it is gone.",
+            float("inf") if seconds is None else max(0.0, seconds),
         )
 
     def _subscriptions(self) -> Iterable[Metric]:

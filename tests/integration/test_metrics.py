@@ -126,6 +126,11 @@ def test_it_tells_how_the_log_and_each_subscription_stand(fresh_database: Databa
     counter.transfer(payer, payee, "1.00")
     waiting = _scrape(settings)
     assert _of(waiting, "eventstore_backlog_events") == 1
+    unsealed = value(
+        "SELECT (SELECT max(position) FROM eventstore_log) - COALESCE(max(last_position), 0) FROM eventstore_seal"
+    )
+    assert _of(waiting, "eventstore_unsealed_entries") == unsealed > 0
+    assert _of(waiting, "eventstore_unsealed_age_seconds") > 0
     assert _of(waiting, "eventstore_log_position") == value("SELECT max(position) FROM eventstore_log")
     rows("UPDATE eventstore_sequencer SET heartbeat_at = clock_timestamp() - interval '1 hour'")
     rows("UPDATE eventstore_checkpoint SET status = 'paused', position = 0 WHERE subscription = 'views.accounts'")
