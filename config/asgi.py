@@ -17,10 +17,11 @@ from typing import Any
 from django.conf import settings
 
 from config.bodies import Bodies
-from config.bridge import Bridge, Receive, Send
+from config.bridge import Bridge, Receive, Send, send_whole
 from config.celery import warm_publishing
 from config.handler import wsgi_application
 from config.headers import with_headers
+from config.heads import LIMITS, has_too_long, with_plain_cookies
 from config.processes import end_with, raise_file_limit
 from config.statement_limits import limit_statements
 from views_readmodel.live.stream import MOST_LISTENERS, PATH, LiveChanges
@@ -61,6 +62,10 @@ async def application(scope: Mapping[str, Any], receive: Receive, send: Send) ->
     if scope["type"] != "http":
         raise NotImplementedError(scope["type"])
     send = with_headers(scope, send)
+    if has_too_long(scope):
+        await send_whole(send, *refusal(scope, code="headers_too_large", detail=f"{LIMITS}."))
+        return
+    scope = with_plain_cookies(scope)
     if scope["path"] != PATH:
         await _pages(scope, receive, send)
         return

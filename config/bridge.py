@@ -86,7 +86,7 @@ class Bridge:
             except ClientGone:  # half a request must not be carried out; it may be there still, its body being no body
                 told = {"code": "validation_error", "detail": "The body ends before its end."}
         if told:
-            await _send_whole(send, *self._refuse(scope, **told))
+            await send_whole(send, *self._refuse(scope, **told))
         else:
             await self._ask(scope, body, send)
 
@@ -189,7 +189,8 @@ def _encoded(headers: list[tuple[str, str]]) -> Headers:
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
-async def _send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
+async def send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    """Sends a whole answer."""
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -33,8 +33,9 @@ BACKLOG = 4096
 # A client that has not said in this time what it asks for is cut off, and so is one that stays silent after an answer.
 # A little more than the five seconds after which clients give up a connection that they keep.
 HEADER_SECONDS = 6
-# The longest head of a request; a connection may take up so much memory before anybody has looked at it.
-HEADER_BYTES = 64 * 1024
+# The longest head of a request, twice the longest header (`config.heads`); a connection may take up so much memory
+# before anybody has looked at it.
+HEADER_BYTES = 16 * 1024
 # Their sum, with a moment for each kill, stays below the ten seconds that a stop may take.
 STOP_SECONDS = {"web": 2.5, "workers": 4.0, "servers": 3.0}
 

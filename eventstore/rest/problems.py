@@ -58,6 +58,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "unsupported_media_type": Kind(415, "The body must be application/json."),
         "idempotency_key_reused": Kind(422, "This Idempotency-Key was used for a different request."),
         "rate_limited": Kind(429, "There were too many requests."),
+        "headers_too_large": Kind(431, "A header of the request is too long."),
         "internal_error": Kind(500, "Something went wrong on our side."),
         "bodies_busy": Kind(503, "Too many large requests are on their way.", 5),
         "busy": Kind(503, "Others are writing to this right now.", 1),

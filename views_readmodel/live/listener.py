@@ -6,7 +6,6 @@ stream that is opened; a stream lives a minute, so that a log-out ends it.
 
 from __future__ import annotations
 
-from http.cookies import CookieError, SimpleCookie
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +13,7 @@ from django.conf import settings
 from django.contrib.auth import get_user
 from django.core.exceptions import DisallowedHost
 from django.db import close_old_connections
-from django.http import HttpRequest
+from django.http import HttpRequest, parse_cookie
 
 from accounts.permissions import AccountsPermission
 from transfers.permissions import TransfersPermission
@@ -54,12 +53,8 @@ def listener_of(request: HttpRequest) -> Listener:
 
 
 def _session_key(request: HttpRequest) -> str | None:
-    try:
-        cookies = SimpleCookie(request.META.get("HTTP_COOKIE", ""))
-    except CookieError as error:
-        raise NotSignedIn from error
-    found = cookies.get(settings.SESSION_COOKIE_NAME)
-    return found.value if found else None
+    cookies: dict[str, str] = parse_cookie(request.META.get("HTTP_COOKIE", ""))
+    return cookies.get(settings.SESSION_COOKIE_NAME)
 
 
 __all__ = ["DisallowedHost", "Listener", "NotSignedIn", "listener_of"]

@@ -68,7 +68,18 @@ REFUSED = {
     "no HTTP": b"\x00\x01\x02\xff\xfe\r\n\r\n",
 }  # fmt: skip
 
-CUT_OFF = {"20 MB", "HTTP/2 without asking"}
+LONG_HEADERS = {
+    "a cookie that is quoted over and over": b'Cookie: a="' + b"\\\\" * 4_500 + b'"',
+    "two cookies that are too long together": (b"Cookie: a=" + b"x" * 5_000 + b"\r\n") * 2 + b"X: y",
+    "parameters without end": b'Content-Type: a;"' + b";" * 300,
+    "parameters without end that would be accepted": b'Accept: a/b;"' + b";" * 1_100,
+    "a token of 9 kB": b"Authorization: Bearer " + b"0" * 9_000,
+}
+
+CUT_OFF = {
+    *("20 MB", "5,000 headers", "a header of 1 MB", "a cookie of 1 MB", "an address of 100 kB"),
+    "HTTP/2 without asking",
+}
 """What the server may hang up on without a word: who goes on and on, and who expects to be spoken to otherwise."""
 
 OUTSIDE = (
@@ -215,6 +226,29 @@ def test_two_headers_where_one_decides_are_refused_as_a_problem(name: str, daybo
     assert b"content-type: application/problem+json" in head
     problem = json.loads(body)
     assert (problem["code"], problem["errors"][0]["field"], problem["correlation_id"]) == ("validation_error", name, id)
+
+
+@pytest.mark.parametrize(
+    "path", ["/log-in", "/live/changes", "/health/live", "/static/daybook/icon.svg", "/api/v1/schema"]
+)
+@pytest.mark.parametrize("name", list(LONG_HEADERS))
+def test_a_header_that_nobody_needs_so_long_is_refused_before_it_is_read(
+    name: str, path: str, daybook: Daybook
+) -> None:
+    answered = _answer(daybook, b"GET " + path.encode() + b" HTTP/1.1\r\n" + HOST + LONG_HEADERS[name] + b"\r\n\r\n")
+    assert answered.startswith(b"HTTP/1.1 431 ")
+    assert b"x-correlation-id: " in answered
+    if path.startswith("/api/"):
+        assert json.loads(answered.partition(b"\r\n\r\n")[2])["code"] == "headers_too_large"
+
+
+@pytest.mark.parametrize("path", ["/", "/live/changes"])
+def test_cookies_of_others_keep_nobody_out(path: str, daybook: Daybook) -> None:
+    with closing(signed_in(f"http://127.0.0.1:{daybook.port}")) as browser:
+        others = b'a="' + b"\\\\" * 3_000 + b'"; b="c d"; sessionid='
+        cookie = b"Cookie: " + others + browser.cookies["sessionid"].encode()
+    answered = _answer(daybook, b"GET " + path.encode() + b" HTTP/1.1\r\n" + HOST + cookie + b"\r\n\r\n")
+    assert answered.startswith(b"HTTP/1.1 200 ")
 
 
 def test_what_is_too_large_is_refused_as_a_problem_to_who_is_still_speaking(daybook: Daybook) -> None:
