@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
+from django.urls import reverse
 
 from config.bodies import Bodies
 from config.bridge import Bridge, Receive, Send, send_whole
@@ -39,8 +40,15 @@ FILES_PER_LISTENER = 4
 """Of the files that a process may have open, listeners take a part; the rest is for who asks."""
 
 
+LOG_IN_BYTES = 16 * 1024
+"""A log-in by API: the longest name and password, every character escaped, and no more, for it is anybody's."""
+_LOG_IN = reverse("api-login")
+
+
 def _most_bytes_of(path: str) -> int:
-    """How large a body may be: as large as whoever reads it will take."""
+    """How large a body may be: as large as whoever reads it has use for."""
+    if path == _LOG_IN:
+        return LOG_IN_BYTES
     return MAX_BODY_BYTES if path.startswith(API) else int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 
 

@@ -376,6 +376,11 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "REDOC_DIST": "SIDECAR",
 }
 
+# --- Forms ---------------------------------------------------------------------------------------------------
+
+# The longest of ours has three passwords of a thousand characters each, and is anybody's to send before a log-in.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
+
 # --- Security headers ---------------------------------------------------------------------------------------
 
 CONTENT_SECURITY_POLICY: dict[str, Any] = {

@@ -28,6 +28,7 @@ OWN_FILES = 4_096
 
 HOST = b"Host: 127.0.0.1\r\n"
 POST = b"POST /api/v1/auth/login HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
+JSON = {"Content-Type": "application/json"}
 GET = b"GET /health/live HTTP/1.1\r\n" + HOST
 
 
@@ -251,12 +252,31 @@ def test_cookies_of_others_keep_nobody_out(path: str, daybook: Daybook) -> None:
     assert answered.startswith(b"HTTP/1.1 200 ")
 
 
+def test_what_is_as_large_as_its_address_takes_is_read(daybook: Daybook) -> None:
+    for path, size, status in (("/api/v1/customers", 1_000_000, 401), ("/api/v1/auth/login", 16_384, 400)):
+        answered = httpx.post(f"http://127.0.0.1:{daybook.port}{path}", content=b" " * size, headers=JSON)
+        assert answered.status_code == status, path
+    longest = {"username": "\N{GRINNING FACE}" * 150, "password": "\N{GRINNING FACE}" * 1_000}
+    body = json.dumps(longest)  # every character as two escapes
+    assert (
+        httpx.post(f"http://127.0.0.1:{daybook.port}/api/v1/auth/login", content=body, headers=JSON).status_code == 401
+    )
+    with closing(signed_in(f"http://127.0.0.1:{daybook.port}")) as browser:
+        fields = dict.fromkeys(("old", "new", "again"), "\N{GRINNING FACE}" * 1_000)
+        fields["csrfmiddlewaretoken"] = browser.cookies["csrftoken"]
+        assert "This is not your password." in browser.post("/password", data=fields).text
+
+
 def test_what_is_too_large_is_refused_as_a_problem_to_who_is_still_speaking(daybook: Daybook) -> None:
-    for path, size in (("/api/v1/auth/login", 10_000_000), ("/log-in", 3_000_000)):
+    sizes = (
+        *(("/api/v1/customers", 10_000_000), ("/api/v1/customers", 1_000_001), ("/api/v1/auth/login", 10_000_000)),
+        *(("/api/v1/auth/login", 16_385), ("/log-in", 3_000_000), ("/log-in", 65_537), ("/theme", 65_537)),
+    )
+    for path, size in sizes:
         answered = httpx.post(
             f"http://127.0.0.1:{daybook.port}{path}",
             content=b" " * size,
-            headers={"Content-Type": "application/json"},
+            headers=JSON,
         )
         assert answered.status_code == 413, path
         assert UUID(answered.headers["X-Correlation-ID"])
