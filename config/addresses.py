@@ -6,6 +6,7 @@ what stands further left, the client wrote. Imported by `config` alone.
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from django.conf import settings
 
 IPV6_SITE_BITS: Final = 64
 """One customer of a network has at least so many addresses: they count as one."""
+
+_WITH_PORT: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+))(?::[0-9]{1,5})?", re.ASCII)
 
 
 def client_address(request: Any) -> str | None:
@@ -24,7 +27,13 @@ def client_address(request: Any) -> str | None:
 def _before_the_proxies(request: Any) -> str:
     """What the outermost proxy of ours saw. Each appends whom it was asked by; fewer entries mean a way past them."""
     chain = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
-    return chain[-settings.PROXIES].strip() if len(chain) >= settings.PROXIES else ""
+    return _without_port(chain[-settings.PROXIES].strip()) if len(chain) >= settings.PROXIES else ""
+
+
+def _without_port(text: str) -> str:
+    """The address alone: some proxies say the port as well."""
+    found = _WITH_PORT.fullmatch(text)
+    return (found["v6"] or found["v4"]) if found else text
 
 
 def _spelled(text: str) -> str | None:

@@ -14,13 +14,14 @@ from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from knox.models import AuthToken
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
+from config.addresses import client_address
 from config.staff import lockout
 from config.staff.models import StaffMember
 from config.staff.roles import Role
@@ -148,6 +149,31 @@ def test_behind_a_proxy_only_what_the_proxy_wrote_counts(name: str, settings: Se
     assert set(AccessAttempt.objects.values_list("ip_address", flat=True)) == {ELSEWHERE}
     assert _page(name, PASSWORD, **{"X-Forwarded-For": ELSEWHERE}).status_code == 429
     assert _page(name, PASSWORD, **{"X-Forwarded-For": "192.0.2.77"}).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        ("198.51.100.20", ELSEWHERE),
+        ("198.51.100.20:51234", ELSEWHERE),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("[2001:db8:1:2:3:4:5:6]", "2001:db8:1:2::"),
+        ("[2001:db8:1:2:3:4:5:6]:443", "2001:db8:1:2::"),
+        ("[::ffff:198.51.100.20]:443", ELSEWHERE),
+        ("::ffff:198.51.100.20", ELSEWHERE),
+        ("198.51.100.20:", HOME),
+        ("198.51.100.20:http", HOME),
+        ("[198.51.100.20", HOME),
+        ("unknown", HOME),
+        ("", HOME),
+    ],
+)
+def test_the_port_that_a_proxy_says_as_well_is_no_part_of_the_address(
+    written: str, address: str, settings: Settings
+) -> None:
+    settings.PROXIES = 1
+    request = RequestFactory(REMOTE_ADDR=HOME).get("/", headers={"X-Forwarded-For": f"203.0.113.9, {written}"})
+    assert client_address(request) == address
 
 
 def test_one_failure_more_is_counted_once_each_when_several_come_at_once(name: str) -> None:
