@@ -13,7 +13,8 @@ from config.staff.roles import Role
 from tests.conftest import Database
 from tests.integration.counter import Counter, dispatch, member_of
 from views_readmodel.live import changes as live
-from views_readmodel.live.listener import NotSignedIn, listener_of
+from views_readmodel.live.listener import NotSignedIn, PasswordIsGiven, listener_of
+from views_readmodel.live.stream import LiveChanges, Refused
 
 
 @pytest.fixture
@@ -95,6 +96,19 @@ def test_nobody_listens_who_was_deactivated(committed_db: Database) -> None:
     member.save()
     with pytest.raises(NotSignedIn):
         listener_of(_request(cookie=_cookie(client)))
+
+
+def test_nobody_listens_whose_password_was_given_to_them(committed_db: Database) -> None:
+    member = member_of(Role.TELLER, name="teller-with-a-given-password")
+    client = Client()
+    client.force_login(member)
+    member.password_is_given = True
+    member.save()
+    with pytest.raises(PasswordIsGiven):
+        listener_of(_request(cookie=_cookie(client)))
+    with pytest.raises(Refused) as refused:
+        LiveChanges()._look(_request(cookie=_cookie(client)))
+    assert refused.value.status == 403
 
 
 def test_a_host_that_is_not_ours_is_refused(committed_db: Database) -> None:

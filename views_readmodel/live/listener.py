@@ -1,7 +1,7 @@
 """Who listens: the person behind the session cookie, and which kinds of streams their role may know of.
 
-Invariant: as strict as a page: the host must be ours, the session valid, the person active. Runs in a thread, once per
-stream that is opened; a stream lives a minute, so that a log-out ends it.
+Invariant: as strict as a page: the host must be ours, the session valid, the person active, and their password their
+own. Runs in a thread, once per stream that is opened; a stream lives a minute, so that a log-out ends it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ class NotSignedIn(Exception):
     """There is no valid session."""
 
 
+class PasswordIsGiven(Exception):
+    """They have to choose a password of their own first, and are shown nothing before."""
+
+
 class Listener(NamedTuple):
     """Somebody who may listen."""
 
@@ -37,7 +41,10 @@ class Listener(NamedTuple):
 
 
 def listener_of(request: HttpRequest) -> Listener:
-    """The person, and the types of streams that they may know of. Raises `NotSignedIn`, DisallowedHost."""
+    """The person, and the types of streams that they may know of.
+
+    Raises `NotSignedIn`, `PasswordIsGiven`, DisallowedHost.
+    """
     close_old_connections()
     try:
         request.get_host()
@@ -46,6 +53,8 @@ def listener_of(request: HttpRequest) -> Listener:
         user = get_user(request)
         if not user.is_authenticated:
             raise NotSignedIn
+        if getattr(user, "password_is_given", False):
+            raise PasswordIsGiven
         types = frozenset(name for name, permission in _MAY_KNOW.items() if user.has_perm(permission))
         return Listener(str(user.pk), types)
     finally:
@@ -57,4 +66,4 @@ def _session_key(request: HttpRequest) -> str | None:
     return cookies.get(settings.SESSION_COOKIE_NAME)
 
 
-__all__ = ["DisallowedHost", "Listener", "NotSignedIn", "listener_of"]
+__all__ = ["DisallowedHost", "Listener", "NotSignedIn", "PasswordIsGiven", "listener_of"]

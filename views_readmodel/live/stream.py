@@ -23,7 +23,7 @@ from django.http import HttpRequest
 
 from eventstore.rest.scopes import request_of
 from views_readmodel.live.hub import Batch, Hub, Waiting
-from views_readmodel.live.listener import Listener, NotSignedIn, listener_of
+from views_readmodel.live.listener import Listener, NotSignedIn, PasswordIsGiven, listener_of
 
 PATH: Final = "/live/changes"
 TICK_SECONDS: Final = 5.0
@@ -118,6 +118,9 @@ class LiveChanges:
         except NotSignedIn:
             seconds = self._wait_seconds(request, None)
             raise Refused(429 if seconds else 401, retry_seconds=seconds) from None
+        except PasswordIsGiven:
+            seconds = self._wait_seconds(request, None)
+            raise Refused(429 if seconds else 403, retry_seconds=seconds) from None
         except DisallowedHost:
             raise Refused(400) from None
         except Error:
