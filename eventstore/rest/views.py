@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
-from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
+from rest_framework.exceptions import APIException, AuthenticationFailed, ErrorDetail, Throttled, ValidationError
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -51,8 +51,10 @@ class ApiView(APIView):
         """Counts the request before anything is refused: a refusal costs as much as an answer. Raises Throttled."""
         try:
             self.perform_authentication(request)
-        except PermissionDenied:  # a session, and no token against forgery: it counts by address
-            self.check_throttles(request)
+        except (AuthenticationFailed, Throttled):  # a token that is none: counted where it was looked at
+            raise
+        except APIException:  # a session without a token against forgery, or that was looked for in a body that is none
+            self.check_throttles(request)  # by address, for nobody is signed in
             raise
         self.check_throttles(request)
 

@@ -14,6 +14,7 @@ from pytest_django import Settings
 from config.staff import limits
 from config.staff.roles import Role
 from eventstore.ids import new_id
+from eventstore.rest.parsing import MAX_BODY_BYTES
 from eventstore.rest.scopes import request_of
 from tests.conftest import Database
 from tests.integration.counter import API, Counter, problem
@@ -106,6 +107,27 @@ def test_what_a_role_forbids_and_what_is_forged_is_counted_too() -> None:
     limits._client(settings.REDIS_URL).flushdb()
     sent = [desk.post(f"{API}/customers", {"name": "Alice"}, "application/json") for _ in range(4)]
     assert [answer.status_code for answer in sent] == [403] * 3 + [429]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"{bad", "application/json", 400),
+        (b"\xff", "application/json", 400),
+        (b"name=Alice", "application/x-www-form-urlencoded", 415),
+        (b" " * (MAX_BODY_BYTES + 1), "application/json", 413),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_counted_with_and_without_a_token_against_forgery(
+    body: bytes, content_type: str, status: int
+) -> None:
+    desk = Desk(Role.TELLER).client
+    desk.handler.enforce_csrf_checks = True
+    desk.get("/customers/register")
+    for headers in ({}, {"X-CSRFToken": desk.cookies["csrftoken"].value}):
+        limits._client(settings.REDIS_URL).flushdb()
+        sent = [desk.generic("POST", f"{API}/customers", body, content_type, headers=headers) for _ in range(4)]
+        assert [answer.status_code for answer in sent] == [status] * 3 + [429]
 
 
 def test_a_request_is_counted_once(limited: Settings) -> None:
