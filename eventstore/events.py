@@ -7,12 +7,16 @@ stands beside it, in `RecordedEvent`, so that a domain never sees a clock or a d
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Generic, TypeVar, dataclass_transform
+from typing import Annotated, Generic, TypeVar, dataclass_transform
 from uuid import UUID
 
 import msgspec
 
 from eventstore.metadata import Metadata
+
+Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""A whole number in an event: what a column of the database holds. An event with any other cannot be read, and so is
+nothing that a table, a file or an answer would have to find room for."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))  # for type checkers

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 
-from eventstore.events import Event
+from eventstore.events import Event, Integer
 from eventstore.registry import event
 
 
@@ -83,8 +83,8 @@ class AccountOpened(Event):
     number: str  # what people call it: short, with a check digit
     title: str
     currency: str  # ISO 4217; never changes
-    initial_balance: int
-    balance: int
+    initial_balance: Integer
+    balance: Integer
     reference: str | None = None  # the account's key in another system
 
 
@@ -92,8 +92,8 @@ class AccountOpened(Event):
 class CashDeposited(Event):
     """Cash was paid in at the counter. The event's id is the entry's id."""
 
-    amount: int
-    balance: int
+    amount: Integer
+    balance: Integer
     description: str
 
 
@@ -101,8 +101,8 @@ class CashDeposited(Event):
 class CashWithdrawn(Event):
     """Cash was paid out at the counter. The event's id is the entry's id."""
 
-    amount: int
-    balance: int
+    amount: Integer
+    balance: Integer
     description: str
 
 
@@ -112,8 +112,8 @@ class CashEntryReversed(Event):
 
     entry_id: UUID  # the id of the event that is undone
     entry_kind: CashEntryKind  # of the entry that is undone
-    amount: int
-    balance: int
+    amount: Integer
+    balance: Integer
     reason: str
 
 
@@ -121,8 +121,8 @@ class CashEntryReversed(Event):
 class AccountDebited(Event):
     """A transfer took its amount out of the account."""
 
-    amount: int
-    balance: int
+    amount: Integer
+    balance: Integer
     transfer_id: UUID
     counterparty_account_id: UUID
     description: str
@@ -132,8 +132,8 @@ class AccountDebited(Event):
 class AccountCredited(Event):
     """A transfer put its amount into the account."""
 
-    amount: int
-    balance: int
+    amount: Integer
+    balance: Integer
     transfer_id: UUID
     counterparty_account_id: UUID
     description: str
@@ -143,8 +143,8 @@ class AccountCredited(Event):
 class AccountDebitRefunded(Event):
     """The amount of a transfer came back, because the other account refused it."""
 
-    amount: int
-    balance: int
+    amount: Integer
+    balance: Integer
     transfer_id: UUID
     counterparty_account_id: UUID
 
@@ -153,8 +153,8 @@ class AccountDebitRefunded(Event):
 class AccountDebitFailedDueToInsufficientFunds(Event):
     """A transfer asked for more than the account holds; nothing moved."""
 
-    amount: int
-    balance: int
+    amount: Integer
+    balance: Integer
     transfer_id: UUID
 
 
@@ -162,7 +162,7 @@ class AccountDebitFailedDueToInsufficientFunds(Event):
 class AccountDebitRejected(Event):
     """The account refused a debit; nothing moved."""
 
-    amount: int
+    amount: Integer
     transfer_id: UUID
     reason: str  # a `RejectionReason`, or one that a later version knows
 
@@ -171,7 +171,7 @@ class AccountDebitRejected(Event):
 class AccountCreditRejected(Event):
     """The account refused a credit; nothing moved here, and the payer is to have the amount back."""
 
-    amount: int
+    amount: Integer
     transfer_id: UUID
     reason: str  # as in `AccountDebitRejected`
 

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from eventstore.events import Event
+from eventstore.events import Event, Integer
 from eventstore.registry import event
 
 
@@ -51,7 +51,7 @@ class TransferDetails(msgspec.Struct, frozen=True, kw_only=True):
 
     from_account_id: UUID
     to_account_id: UUID
-    amount: int  # minor units, positive
+    amount: Integer  # minor units, positive
     currency: str  # ISO 4217, of both accounts
     initiated_by: str  # the actor who asked for it; whoever approves or releases it may be another
     description: str = ""  # what the statements of both accounts show
@@ -72,14 +72,14 @@ class DebitRecorded(Event):
     """The paying account gave the amount; the receiving one is to have it."""
 
     details: TransferDetails
-    account_version: int  # of the paying account
+    account_version: Integer  # of the paying account
 
 
 @event("FailedDebitRecorded")
 class FailedDebitRecorded(Event):
     """The paying account does not hold the amount; the transfer ends."""
 
-    account_version: int  # of the paying account
+    account_version: Integer  # of the paying account
 
 
 @event("DebitRejectionRecorded")
@@ -87,14 +87,14 @@ class DebitRejectionRecorded(Event):
     """The paying account refused; the transfer ends."""
 
     reason: str
-    account_version: int  # of the paying account
+    account_version: Integer  # of the paying account
 
 
 @event("CreditRecorded")
 class CreditRecorded(Event):
     """The receiving account has the amount; the transfer is complete."""
 
-    account_version: int  # of the receiving account
+    account_version: Integer  # of the receiving account
 
 
 @event("CreditRejectionRecorded")
@@ -103,14 +103,14 @@ class CreditRejectionRecorded(Event):
 
     details: TransferDetails
     reason: str
-    account_version: int  # of the receiving account
+    account_version: Integer  # of the receiving account
 
 
 @event("RefundRecorded")
 class RefundRecorded(Event):
     """The paying account has the amount back; the transfer ends."""
 
-    account_version: int  # of the paying account
+    account_version: Integer  # of the paying account
 
 
 TransferEvent = (

@@ -25,7 +25,9 @@ from views_readmodel.verification.stories import GIVEN_BY, RECORDED_BY, Answer, 
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(Said | Done)
-_KEY_BYTES: Final = 16 + 8  # transfer, position
+_POSITION_BYTES: Final = 8
+_KEY_BYTES: Final = 16 + _POSITION_BYTES  # transfer, position
+_LEAST_POSITION: Final = -(2**63)  # that the column holds: one below zero is wrong, and sorts first
 _REPORTED_EVERY: Final = 5_000
 
 
@@ -110,7 +112,8 @@ class TransfersCheck(StreamCheck):
             self._add(data.transfer_id, position, done)
 
     def _add(self, transfer_id: UUID, position: int, record: Said | Done) -> None:
-        self._sort.add(transfer_id.bytes + position.to_bytes(8, "big") + _encoder.encode(record))
+        place = (position - _LEAST_POSITION).to_bytes(_POSITION_BYTES, "big")
+        self._sort.add(transfer_id.bytes + place + _encoder.encode(record))
 
 
 class _Transfer:
