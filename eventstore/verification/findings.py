@@ -6,13 +6,17 @@ what was read in one snapshot, or what can never change.
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import Any, Final, Protocol
 from uuid import UUID
 
 import msgspec
+from django.core.exceptions import ImproperlyConfigured
+from django.db import InterfaceError, OperationalError
 
 from eventstore.aggregates import Aggregate
 from eventstore.registry import EventRegistry
@@ -25,6 +29,8 @@ EVER_BEFORE: Final = datetime.min.replace(tzinfo=UTC)
 """What the database's infinity, and every time that Python cannot tell, is read as. No moment is as late or early."""
 _SHOWN_LENGTH: Final = 200
 _REMARKS: Final = 20
+_NOBODYS_FAULT: Final = (OperationalError, InterfaceError, ImproperlyConfigured)
+"""No check can go on: the database is away, or the settings are wrong."""
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,11 +75,19 @@ class Check:
         self.counts: Counter[str] = Counter()  # what else was seen, in words; sums of money in minor units
         self.remarks: list[str] = []
         self.not_compared: list[str] = []
+        self.broken_off = False
 
     def leave_out(self, what: str) -> None:
         """Says what could not be compared though nothing may be wrong: the ledger is then not known to be right."""
         if what not in self.not_compared and len(self.not_compared) < _REMARKS:
             self.not_compared.append(what)
+
+    def break_off(self, error: Exception) -> None:
+        """Says that the check could not be completed, and why. Raises the error when no other could be either."""
+        if isinstance(error, _NOBODYS_FAULT):
+            raise error
+        self.broken_off = True
+        self.not_compared.insert(0, f"what was left when this check could not go on: {_error_in_words(error)}")
 
     def remark(self, kind: str, text: str) -> None:
         """Counts something that is not a difference but worth a look, and keeps the first few in words."""
@@ -88,6 +102,14 @@ class StoreCheck(Check):
     def differences(self, scope: Scope) -> Iterator[Difference]:
         """Everything that differs."""
         raise NotImplementedError
+
+
+def as_far_as_it_goes(check: Check, differences: Callable[[], Iterable[Difference]]) -> Iterator[Difference]:
+    """What a step of a check finds. One that raises breaks the check off, and none of the others."""
+    try:
+        yield from differences()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others must be told
+        check.break_off(error)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,6 +226,13 @@ def difference_in_words(difference: Difference) -> str:
     place = ", ".join(filter(None, places))
     what = f"{difference.field}: expected {difference.expected}, found {difference.actual}"
     return f"{place}: {what}" if place else what
+
+
+def _error_in_words(error: Exception) -> str:
+    """An error in one line, with the place in the program where it was raised."""
+    text = f"{type(error).__name__}: {shown(error).strip().partition(chr(10))[0]}".rstrip(": ")
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{text} ({PurePath(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else text
 
 
 def silent(phase: str, *, done: int, total: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,7 +16,16 @@ from eventstore.registry import events as default_events
 from eventstore.subscriptions.registry import SubscriptionRegistry
 from eventstore.subscriptions.registry import subscriptions as default_subscriptions
 from eventstore.verification.checkpoints import CheckpointsCheck
-from eventstore.verification.findings import Check, Collector, Progress, Report, Scope, StoreCheck, silent
+from eventstore.verification.findings import (
+    Check,
+    Collector,
+    Progress,
+    Report,
+    Scope,
+    StoreCheck,
+    as_far_as_it_goes,
+    silent,
+)
 from eventstore.verification.guards import GuardsCheck
 from eventstore.verification.log import LogCheck, OutboxCheck
 from eventstore.verification.operations import OperationsCheck
@@ -68,7 +78,8 @@ def verify(
 ) -> Report:
     """Runs the checks, each once, and names up to `limit` differences of each.
 
-    Checks that read streams share one pass and finish in the order in which they are given.
+    Checks that read streams share one pass and finish in the order in which they are given. One that raises says so in
+    its finding, and the others go on. Raises what ends them all: a database that is away, settings that are wrong.
     """
     began = time.monotonic()
     log_id, position = _end_of_log(using)
@@ -84,7 +95,7 @@ def verify(
     collector = Collector(checks, limit=limit)
     for check in checks:
         if isinstance(check, StoreCheck):
-            for difference in check.differences(scope):
+            for difference in as_far_as_it_goes(check, partial(check.differences, scope)):
                 collector.add(check, difference)
     walking = [check for check in checks if isinstance(check, StreamCheck)]
     if walking:

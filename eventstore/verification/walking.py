@@ -9,16 +9,18 @@ there at the start is in exactly one chunk, whole.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError
 from psycopg import sql
 
 from eventstore.events import RecordedEvent
 from eventstore.registry import EventRegistry
 from eventstore.rows import EventRow, decode_rows
-from eventstore.verification.findings import Check, Difference, Scope
+from eventstore.verification.findings import Check, Difference, Scope, as_far_as_it_goes
 from eventstore.verification.reading import one_moment
 
 CHUNK_EVENTS: Final = 1_000
@@ -134,26 +136,59 @@ class StreamCheck(Check):
         return iter(())
 
 
+class _ReadFailed(Exception):
+    """One check could not read what it needs."""
+
+    def __init__(self, check: StreamCheck, reason: Exception) -> None:
+        super().__init__(check, reason)
+        self.check = check
+        self.reason = reason
+
+
 def walk(
     scope: Scope, checks: Sequence[StreamCheck], *, events: int = CHUNK_EVENTS
 ) -> Iterator[tuple[Check, Difference]]:
-    """Hands every stream to the checks, `events` at a time; what differs, by check."""
+    """Hands every stream to the checks, `events` at a time; what differs, by check. One that raises is left behind."""
     for check in checks:
-        for difference in check.begin(scope):
+        for difference in as_far_as_it_goes(check, partial(check.begin, scope)):
             yield check, difference
     after, unfinished, seen = START, None, 0
     while after != END:
-        chunk, found = _read(scope, checks, after, unfinished, events)
+        chunk, found = _read_with_who_can(scope, checks, after, unfinished, events)
+        if chunk is None:
+            return
         for check, rows in found.items():
-            for difference in check.compare(chunk, rows):
+            for difference in as_far_as_it_goes(check, partial(check.compare, chunk, rows)):
                 yield check, difference
         after = chunk.span.until
         unfinished = next((segment for segment in chunk.segments[-1:] if not segment.ends), None)
         seen += sum(len(segment.events) for segment in chunk.segments)
         scope.progress("streams", done=seen, total=max(seen, scope.position))
-    for check in checks:
-        for difference in check.finish(scope):
+    for check in _going(checks):
+        for difference in as_far_as_it_goes(check, partial(check.finish, scope)):
             yield check, difference
+
+
+def _going(checks: Sequence[StreamCheck]) -> list[StreamCheck]:
+    return [check for check in checks if not check.broken_off]
+
+
+def _read_with_who_can(
+    scope: Scope, checks: Sequence[StreamCheck], after: Slot, unfinished: Segment | None, limit: int
+) -> tuple[Chunk | None, Mapping[StreamCheck, Found]]:
+    """The next chunk for the checks that can read it; None when there is none that can.
+
+    Who fails may have spoiled the transaction, so the others read anew.
+    """
+    while going := _going(checks):
+        try:
+            return _read(scope, going, after, unfinished, limit)
+        except _ReadFailed as failed:
+            failed.check.break_off(failed.reason)
+        except Exception as error:  # noqa: BLE001 - what all of them need cannot be read
+            for check in going:
+                check.break_off(error)
+    return None, {}
 
 
 def _read(
@@ -169,7 +204,10 @@ def _read(
         events, until = _whole_slots(rows, limit)
         found = {}
         for check in checks:
-            read = check.read(cursor, Span(after, until), 2 * limit)
+            try:
+                read = check.read(cursor, Span(after, until), 2 * limit)
+            except Exception as error:
+                raise _ReadFailed(check, error) from error
             kept, upto = _whole_slots(read.rows, 2 * limit)
             found[check] = Found(kept, read.context)
             until = min(until, upto)
@@ -216,11 +254,11 @@ def _decode(rows: Sequence[tuple[Slot, Any]], *, registry: EventRegistry, using:
 def decode_each(
     rows: Sequence[EventRow], *, registry: EventRegistry, using: str
 ) -> list[tuple[RecordedEvent[Any] | None, str]]:
-    """Each event, or why it cannot be read; a database error is raised."""
+    """Each event, or why it cannot be read; an error of the database or of the settings is raised."""
     try:
         return [(recorded, "") for recorded in decode_rows(rows, registry=registry, using=using)]
     except Exception as error:
-        if isinstance(error, DatabaseError | InterfaceError):  # nothing that the event could help
+        if isinstance(error, DatabaseError | InterfaceError | ImproperlyConfigured):  # nothing the event could help
             raise
         if len(rows) == 1:
             return [(None, f"{type(error).__name__}: {error}".rstrip(": "))]

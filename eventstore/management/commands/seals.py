@@ -110,7 +110,10 @@ class Command(StoreCommand):
 
 
 def _compare(head: Head, store: EventStore) -> tuple[Comparison, Finding | None]:
-    """What came of comparing the log with the head, and with its own seals. Raises `NotAHead`."""
+    """What came of comparing the log with the head, and with its own seals.
+
+    Raises `NotAHead`, and CommandError when it cannot tell.
+    """
     try:
         compared = heads.compare(head, using=store.using)
     except heads.AtAnotherTime:
@@ -123,6 +126,8 @@ def _compare(head: Head, store: EventStore) -> tuple[Comparison, Finding | None]
     found = _check_seals(store)
     if compared.verdict is Verdict.EXTENDS and found.differences:
         return _altered(found), found
+    if compared.verdict is Verdict.EXTENDS and found.not_compared:
+        raise CommandError(f"Not compared: {found.not_compared[0]}.", returncode=CANNOT_TELL)
     return compared, found
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, Error
 
-from eventstore.management.operating import at_least, connect, counted
+from eventstore.management.operating import at_least, connect, counted, first_line
 from eventstore.progress import phases
 from eventstore.verification.findings import Finding, Report, difference_in_words
 from eventstore.verification.running import NAMED_DIFFERENCES, verify
@@ -19,6 +20,7 @@ from views_readmodel.verification.checks import AGGREGATES, ledger_checks
 
 DIFFERS: Final = 1
 CANNOT_TELL: Final = 2
+INTERRUPTED: Final = 130
 
 
 class Command(BaseCommand):
@@ -42,13 +44,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Check, answer, and leave with what came of it."""
-        connect(DEFAULT_DB_ALIAS, away=CANNOT_TELL)
         try:
-            with phases(title="Checking", stream=sys.stderr) as told:
-                report = verify(ledger_checks(), aggregates=AGGREGATES, progress=told, limit=max(options["limit"], 0))
-        except Error as error:
-            reason = str(error).partition("\n")[0]
-            raise CommandError(f"The ledger could not be checked: {reason}", returncode=CANNOT_TELL) from error
+            connect(DEFAULT_DB_ALIAS, away=CANNOT_TELL)
+            report = _checked(options["limit"])
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
         if options["json"]:
             self.stdout.write(as_json(report))
         else:
@@ -58,6 +58,15 @@ class Command(BaseCommand):
             sys.exit(DIFFERS)
         if not report.complete:
             sys.exit(CANNOT_TELL)
+
+
+def _checked(limit: int) -> Report:
+    """The report. Raises CommandError with the reason when there is none."""
+    try:
+        with phases(title="Checking", stream=sys.stderr) as told:
+            return verify(ledger_checks(), aggregates=AGGREGATES, progress=told, limit=max(limit, 0))
+    except (Error, ImproperlyConfigured) as error:
+        raise CommandError(f"The ledger could not be checked: {first_line(error)}", returncode=CANNOT_TELL) from error
 
 
 def as_json(report: Report) -> str:
