@@ -9,6 +9,8 @@ Invariant: a value that comes from a sealed field is never shown.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 from uuid import UUID
@@ -18,7 +20,7 @@ from psycopg import sql
 from eventstore.buckets import BUCKETS, bucket_of
 from eventstore.events import RecordedEvent
 from eventstore.subscriptions.registry import Projection
-from eventstore.tables import Row, Table
+from eventstore.tables import Row, Table, made_from, tables_made
 from eventstore.verification.findings import MISSING, PRESENT, Difference, Scope, shown
 from eventstore.verification.reading import one_moment
 from eventstore.verification.walking import (
@@ -57,6 +59,23 @@ JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
 WHERE n.nspname = %s AND t.relname = %s AND t.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
+
+# The indexes of a table that are in use; the columns of those that keep them apart in all rows, at once.
+_SELECT_INDEXES = """
+SELECT x.relname, CASE WHEN i.indisunique AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL THEN ARRAY(
+    SELECT a.attname::text FROM unnest(i.indkey) WITH ORDINALITY AS k (attnum, ordinal)
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.attnum
+    ORDER BY k.ordinal
+) END
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
+WHERE n.nspname = %s AND t.relname = %s AND i.indisvalid AND i.indisready
+"""
+
+# An index that a projection declares by name.
+_DECLARED_INDEX: Final = re.compile(r"CREATE (?:UNIQUE )?INDEX (\w+) ON (\w+)")
 
 # The rows of whole streams, with that of the stream where the span begins unless it ended there.
 _SELECT_KEPT = """
@@ -111,18 +130,41 @@ class RowsCheck(StreamCheck, Generic[R]):
         self._statement = sql.SQL(statement).format(**names)
 
     def begin(self, scope: Scope) -> Iterator[Difference]:
-        """Compares the table's columns with those that the projection keeps."""
+        """Compares the table's columns and indexes with those that the projection declares."""
         types = [scope.registry.type_of(cls) for cls in self._projection.handles]
         self._personal = frozenset(field for known in types for field in known.sealed)
         with one_moment(using=scope.using) as cursor:
             cursor.execute(_SELECT_COLUMNS, [self._projection.schema, self._table.name])
             columns: dict[str, bool] = dict(cursor.fetchall())
+            cursor.execute(_SELECT_INDEXES, [self._projection.schema, self._table.name])
+            indexes: dict[str, list[str] | None] = dict(cursor.fetchall())
+            made = tables_made(cursor, self._projection, schema=self._projection.schema).get(self._table.name)
+        self._exists = columns.keys() >= set(self._table.columns)
+        declared = made_from(self._projection)
+        if made in (None, declared):
+            yield from self._column_differences(columns)
+            yield from self._index_differences(indexes)
+        else:
+            self.leave_out(
+                f"its columns and indexes: the table was made from {made} of {self._projection.id}, and this program's"
+                f" is {declared}: replay it, or ask the program that made it"
+            )
+
+    def _column_differences(self, columns: Mapping[str, bool]) -> Iterator[Difference]:
         kept = set(self._table.columns)
-        self._exists = kept <= columns.keys()
         for column in sorted(kept - columns.keys()):
             yield Difference(field=f"column {column}", expected=PRESENT, actual=MISSING)
         for column in sorted(name for name, generated in columns.items() if name not in kept and not generated):
             yield Difference(field=f"column {column}", expected="kept from events, or generated", actual="neither")
+
+    def _index_differences(self, indexes: Mapping[str, Sequence[str] | None]) -> Iterator[Difference]:
+        if not self._exists:
+            return
+        if list(self._table.key) not in indexes.values():
+            yield Difference(field=f"unique index on ({', '.join(self._table.key)})", expected=PRESENT, actual=MISSING)
+        for index, table in _DECLARED_INDEX.findall(self._projection.ddl):
+            if table == self._table.name and index not in indexes:
+                yield Difference(field=f"index {index}", expected=PRESENT, actual=MISSING)
 
     def tables(self) -> Sequence[tuple[str, str]]:
         """The one table."""
@@ -154,7 +196,10 @@ class RowsCheck(StreamCheck, Generic[R]):
             position = standing.parked[stream_id]
             if any(segment.stream_id == stream_id and segment.ends for segment in chunk.segments):
                 self.remark("streams that wait behind a parked event", f"{stream_id} from position {position} on")
-        yield from self._compare_rows(chunk, dict(found.rows), standing)
+        rows = dict(found.rows)
+        if len(rows) < len(found.rows):
+            yield from _repeated(chunk, found.rows)
+        yield from self._compare_rows(chunk, rows, standing)
 
     def _standing(self, cursor: Any, span: Span) -> Standing:
         positions, versions = [0] * BUCKETS, set()
@@ -202,6 +247,20 @@ class RowsCheck(StreamCheck, Generic[R]):
 
     def _compare_rows(self, chunk: Chunk, rows: dict[Slot, R], standing: Standing) -> Iterator[Difference]:
         raise NotImplementedError
+
+
+def _repeated(chunk: Chunk, rows: Sequence[tuple[Slot, Any]]) -> Iterator[Difference]:
+    """Keys that more than one row has, whatever is in them: no reader can tell which is meant."""
+    names = {segment.stream_id: segment.name for segment in chunk.segments}
+    for slot, count in Counter(slot for slot, _ in rows).items():
+        if count > 1 and slot <= chunk.span.until:  # the row of a stream that was cut off is read again
+            yield Difference(
+                stream=names.get(slot.stream_id, str(slot.stream_id)),
+                version=None if slot.version == ANY_VERSION else slot.version,
+                field="rows of this key",
+                expected="one",
+                actual=str(count),
+            )
 
 
 class _Kept(Generic[R]):
