@@ -1,7 +1,8 @@
 """Checks what is parked: that it is of this log and of these subscriptions, and that nothing overtook it.
 
-Invariant: each page is read in one moment, together with the checkpoints, so that what workers park, retry and pass
-meanwhile is seen whole or not at all.
+Invariants: each page is read in one moment, together with the checkpoints, so that what workers park, retry and pass
+meanwhile is seen whole or not at all; a page of keys ends when its transaction has taken long enough, and what is
+behind them is decoded when it is over.
 """
 
 from __future__ import annotations
@@ -39,8 +40,12 @@ _LOOK_SECONDS: Final = 1.0
 _LEEWAY_SECONDS: Final = 60.0
 _PAGE_EVENTS: Final = 1_000
 _PAGE_KEYS: Final = 50
+_PAGE_SECONDS: Final = 0.5
+"""After so long no further key is looked at in the same transaction."""
+_STORY: Final = 100_000
+"""Events of one story that are found for one key, at most."""
 _LOOKED_AT: Final = 5_000
-"""Events of one story that are looked at behind one key, at most."""
+"""Those of them that are looked at behind it, at most: the first."""
 
 _SELECT_CHECKPOINTS = """
 SELECT subscription, follows, bucket_low, bucket_high, position, projection_version FROM eventstore_checkpoint
@@ -89,23 +94,31 @@ WHERE k.next_attempt_at < head.heartbeat_at - make_interval(secs => %s)
 ORDER BY k.next_attempt_at LIMIT 1
 """
 
-# What comes after a position in a stream, or in the story of the event there, and is not parked itself.
+# What comes after a position in a stream, or in the story of the event there, and is not parked itself. The events are
+# read when it is known which.
 _SELECT_BEYOND = """
-SELECT l.stream_bucket, l.route_bucket, l.position, e.event_id, e.stream_type, e.stream_id, e.version, e.event_type,
-    e.schema_version, e.data, e.metadata, e.recorded_at
+SELECT behind.stream_bucket, behind.route_bucket, behind.position, e.event_id, e.stream_type, e.stream_id, e.version,
+    e.event_type, e.schema_version, e.data, e.metadata, e.recorded_at
 FROM (
-    SELECT id FROM eventstore_event WHERE stream_id = %s
-    UNION
-    SELECT e.id FROM eventstore_log l
-    JOIN eventstore_event first ON first.id = l.event_id
-    JOIN eventstore_event e
-        ON (e.metadata ->> 'correlation_id')::uuid = (first.metadata ->> 'correlation_id')::uuid
-    WHERE l.position = %s
-) AS related
-JOIN eventstore_event e ON e.id = related.id AND e.event_type = ANY(%s)
-JOIN eventstore_log l ON l.event_id = e.id AND l.position > %s
-WHERE NOT EXISTS (SELECT FROM eventstore_parked_event p WHERE p.subscription = %s AND p.position = l.position)
-ORDER BY l.position LIMIT %s
+    SELECT l.* FROM (
+        SELECT id FROM eventstore_event WHERE stream_id = %(key)s AND event_type = ANY(%(names)s)
+        UNION
+        (
+            SELECT e.id FROM eventstore_log l
+            JOIN eventstore_event first ON first.id = l.event_id
+            JOIN eventstore_event e
+                ON (e.metadata ->> 'correlation_id')::uuid = (first.metadata ->> 'correlation_id')::uuid
+            WHERE l.position = %(first)s AND e.event_type = ANY(%(names)s) LIMIT %(story)s
+        )
+    ) AS related
+    JOIN eventstore_log l ON l.event_id = related.id AND l.position > %(first)s
+    WHERE NOT EXISTS (
+        SELECT FROM eventstore_parked_event p WHERE p.subscription = %(subscription)s AND p.position = l.position
+    )
+    ORDER BY l.position LIMIT %(most)s
+) AS behind
+JOIN eventstore_event e ON e.id = behind.event_id
+ORDER BY behind.position
 """
 
 
@@ -148,6 +161,14 @@ class _Key(NamedTuple):
 
 
 Ranges = Mapping[str, Sequence[_Range]]
+
+
+class _Behind(NamedTuple):
+    """A key, and what its subscription has passed of what comes behind it in its stream and story."""
+
+    key: _Key
+    subscription: Subscription | None  # None: nothing is compared
+    rows: Sequence[EventRow]
 
 
 class _Overdue(NamedTuple):
@@ -220,13 +241,20 @@ class ParkedCheck(StoreCheck):
         return found, parked[-1].id if len(parked) == _PAGE_EVENTS else None
 
     def _check_keys(self, scope: Scope, after: int) -> tuple[list[Difference], int | None]:
+        behind: list[_Behind] = []
         with one_moment(using=scope.using) as cursor:
+            until = time.monotonic() + _PAGE_SECONDS
             ranges = ranges_in(cursor)
             cursor.execute(_SELECT_KEYS, [_LEEWAY_SECONDS, LONGEST_DELAY_SECONDS, after, _PAGE_KEYS])
             keys = [_Key(*row) for row in cursor.fetchall()]
-            found = [difference for key in keys for difference in _key_differences(cursor, scope, key, ranges)]
-        self.counts["parked keys"] += len(keys)
-        return found, keys[-1].id if len(keys) == _PAGE_KEYS else None
+            for key in keys:
+                behind.append(_behind(cursor, scope, key, ranges))
+                if time.monotonic() >= until or sum(len(found.rows) for found in behind) >= _PAGE_EVENTS:
+                    break
+        found = [difference for one in behind for difference in _key_differences(scope, one)]
+        self.counts["parked keys"] += len(behind)
+        is_last = len(behind) == len(keys) < _PAGE_KEYS
+        return found, None if is_last else behind[-1].key.id
 
 
 def _parked(row: tuple[Any, ...]) -> _Parked:
@@ -308,7 +336,33 @@ def _overdue(scope: Scope) -> _Overdue | None:
     return None if found is None else _Overdue(*found)
 
 
-def _key_differences(cursor: Any, scope: Scope, key: _Key, ranges: Ranges) -> Iterator[Difference]:
+def _behind(cursor: Any, scope: Scope, key: _Key, ranges: Ranges) -> _Behind:
+    subscription = subscription_of(key.subscription, scope.subscriptions)
+    mine = ranges.get(key.subscription, ())
+    if key.first is None or subscription is None:
+        return _Behind(key, None, ())
+    if isinstance(subscription, Projection) and not _is_current(subscription, mine):
+        return _Behind(key, None, ())
+    wanted = {
+        "key": key.key,
+        "first": key.first,
+        "names": [scope.registry.type_of(cls).name for cls in handled_types(subscription)],
+        "subscription": key.subscription,
+        "story": _STORY,
+        "most": _LOOKED_AT,
+    }
+    cursor.execute(_SELECT_BEYOND, wanted)
+    rows = [
+        EventRow(position, *event)
+        for stream_bucket, route_bucket, position, *event in cursor.fetchall()
+        if (passed := passed_by(mine, stream_bucket=stream_bucket, route_bucket=route_bucket)) is not None
+        and position <= passed
+    ]
+    return _Behind(key, subscription, rows)
+
+
+def _key_differences(scope: Scope, behind: _Behind) -> Iterator[Difference]:
+    key, subscription, rows = behind
     times = {f"parked_at of {key.name}": key.parked_at, f"next_attempt_at of {key.name}": key.next_attempt_at}
     yield from moment_differences(times)
     if key.too_late and is_moment(key.next_attempt_at):
@@ -318,22 +372,15 @@ def _key_differences(cursor: Any, scope: Scope, key: _Key, ranges: Ranges) -> It
     if key.first is None:
         yield Difference(field=f"events behind {key.name}", expected="one or more", actual="none")
         return
-    subscription = subscription_of(key.subscription, scope.subscriptions)
-    mine = ranges.get(key.subscription, ())
-    if subscription is None or (isinstance(subscription, Projection) and not _is_current(subscription, mine)):
+    if subscription is None:
         return
-    names = [scope.registry.type_of(cls).name for cls in handled_types(subscription)]
-    cursor.execute(_SELECT_BEYOND, [key.key, key.first, names, key.first, key.subscription, _LOOKED_AT])
-    found = cursor.fetchall()
-    decoded = decode_each([EventRow(*row[2:]) for row in found], registry=scope.registry, using=scope.using)
-    for (stream_bucket, route_bucket, position, *_), (recorded, _) in zip(found, decoded, strict=True):
-        passed = passed_by(mine, stream_bucket=stream_bucket, route_bucket=route_bucket)
-        if recorded is None or passed is None or position > passed or key_of(subscription, recorded) != key.key:
+    for recorded, _ in decode_each(rows, registry=scope.registry, using=scope.using):
+        if recorded is None or key_of(subscription, recorded) != key.key:
             continue
         yield Difference(
             stream=f"{recorded.stream_type}/{recorded.stream_id}",
             version=recorded.version,
-            position=position,
+            position=recorded.position,
             field=f"place behind {key.name}",
             expected=f"parked behind position {key.first}",
             actual="handled before it",
