@@ -14,6 +14,7 @@ from eventstore.verification.findings import Finding
 from tests.integration.ledgers import Ledger
 
 NOBODY: Final = UUID(int=1)
+TOO_MUCH: Final = 10**30
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,14 @@ INSERT INTO readmodel.account (
 )
 SELECT {id}, number, title, customer_id, currency, balance, state, reference, opened_at, changed_at, version
 FROM readmodel.account LIMIT 1
+"""
+# A row that is kept elsewhere, once more.
+_COPY_ACCOUNT_OF_KEPT = """
+INSERT INTO readmodel.account (
+    account_id, number, title, customer_id, currency, balance, state, reference, opened_at, changed_at, version
+)
+SELECT account_id, number, title, customer_id, currency, {balance}, state, reference, opened_at, changed_at, version
+FROM kept
 """
 # The place in the log that a forged event would have had.
 _FORGE_PLACE = (
@@ -287,6 +296,19 @@ OF_THE_STORE: Final = (
         ("UPDATE eventstore_log SET sequenced_at = sequenced_at - interval '1 s' WHERE position = 20",),
         "sequenced_at",
         position=20,
+    ),
+    Broken(
+        "a position below zero",
+        "sequencing",
+        (
+            "ALTER TABLE eventstore_log DROP CONSTRAINT eventstore_log_position_check",
+            "UPDATE eventstore_log SET position = -5 WHERE event_id = (SELECT id FROM eventstore_event WHERE "
+            + _of("AccountCredited", "shop", "completed")
+            + ")",
+        ),
+        "position",
+        "account shop",
+        actual="-5",
     ),
     Broken("a head beyond", "log", ("UPDATE eventstore_sequencer SET position = position + 1",), "head position"),
     Broken("no head", "log", ("DELETE FROM eventstore_sequencer",), "head", actual="missing"),
@@ -622,6 +644,23 @@ OF_THE_STORE: Final = (
         (f"UPDATE eventstore_event SET schema_version = 9 WHERE {_SHOP_60}",),
         "data",
         "account shop",
+    ),
+    *(
+        Broken(
+            f"a number that no column holds: {path}",
+            "events",
+            (f"UPDATE eventstore_event SET data = jsonb_set(data, '{{{path}}}', '{number}') WHERE {where}",),
+            "data",
+            stream,
+        )
+        for path, number, where, stream in (
+            ("amount", TOO_MUCH, _of("AccountCredited", "shop", "completed"), "account shop"),
+            ("balance", f"-{TOO_MUCH}", _SHOP_60, "account shop"),
+            ("initial_balance", 2**63, "stream_id = %(shop)s AND version = 1", "account shop"),
+            ("amount", TOO_MUCH, "stream_id = %(household)s AND event_type = 'CashEntryReversed'", "account household"),
+            ("details,amount", TOO_MUCH, "stream_id = %(completed)s AND version = 1", "transfer completed"),
+            ("account_version", TOO_MUCH, "stream_id = %(completed)s AND version = 3", "transfer completed"),
+        )
     ),
     Broken(
         "an event without its data",
@@ -1803,6 +1842,78 @@ OF_THE_READ_MODELS: Final = (
         "missing",
         "present",
         version=1060,
+        as_app=True,
+    ),
+    Broken(
+        "an account that is there twice, and shown wrong first",
+        "readmodel.account",
+        (
+            "ALTER TABLE readmodel.account DROP CONSTRAINT account_pkey",
+            "CREATE TEMPORARY TABLE kept AS SELECT * FROM readmodel.account WHERE account_id = %(shop)s",
+            "DELETE FROM readmodel.account WHERE account_id = %(shop)s",
+            _COPY_ACCOUNT_OF_KEPT.format(balance="balance + 100"),
+            _COPY_ACCOUNT_OF_KEPT.format(balance="balance"),
+        ),
+        "rows of this key",
+        "account shop",
+        "one",
+        "2",
+        as_app=True,
+    ),
+    Broken(
+        "a line of a statement that is there twice",
+        "readmodel.entry",
+        (
+            "ALTER TABLE readmodel.entry DROP CONSTRAINT entry_pkey",
+            (
+                "INSERT INTO readmodel.entry SELECT account_id, version, entry_id, kind, amount + 1, balance_after,"
+                " transfer_id, counterparty_account_id, reverses, description, recorded_at"
+                " FROM readmodel.entry WHERE account_id = %(shop)s AND version = 60"
+            ),
+        ),
+        "rows of this key",
+        "account shop",
+        "one",
+        "2",
+        version=60,
+        as_app=True,
+    ),
+    Broken(
+        "a read model's key",
+        "readmodel.entry",
+        ("ALTER TABLE readmodel.entry DROP CONSTRAINT entry_pkey",),
+        "unique index on (account_id, version)",
+        actual="missing",
+        as_app=True,
+    ),
+    Broken(
+        "a read model's key that is not heeded at once",
+        "readmodel.transfer",
+        (
+            "ALTER TABLE readmodel.transfer DROP CONSTRAINT transfer_pkey",
+            "ALTER TABLE readmodel.transfer ADD PRIMARY KEY (transfer_id) DEFERRABLE",
+        ),
+        "unique index on (transfer_id)",
+        actual="missing",
+        as_app=True,
+    ),
+    Broken(
+        "a read model's index",
+        "readmodel.account",
+        ("DROP INDEX readmodel.account_search",),
+        "index account_search",
+        actual="missing",
+        as_app=True,
+    ),
+    Broken(
+        "what a read model was made from",
+        "readmodel.account",
+        (
+            "COMMENT ON TABLE readmodel.account IS 'views.accounts 1:0000000000000000'",
+            "DROP INDEX readmodel.account_search",
+        ),
+        "its columns and indexes: the table was made from 1:0000000000000000 of views.accounts",
+        left_out=True,
         as_app=True,
     ),
     Broken(

@@ -17,11 +17,13 @@ from typing import Any, Final
 
 import psycopg
 import pytest
+from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
-from django.db import connections
+from django.db import OperationalError, connections
 from msgspec.structs import replace
 from psycopg import sql
 from psycopg.types.json import Jsonb
+from pytest_django import Settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from accounts import services as accounts
@@ -32,10 +34,13 @@ from eventstore.replay import rebuild
 from eventstore.sealing import erase
 from eventstore.seals import sealer
 from eventstore.subscriptions.registry import Projection, Reactor, subscriptions
+from eventstore.verification import parked, walking
 from eventstore.verification.defences import APPEND_ONLY, CONSTRAINTS, REQUIRED, UNIQUE_COLUMNS
 from eventstore.verification.findings import Check, Difference, Finding, Report
 from eventstore.verification.guards import GuardsCheck
+from eventstore.verification.log import LogCheck
 from eventstore.verification.parked import ParkedCheck
+from eventstore.verification.reading import one_moment
 from eventstore.verification.rows import PERSONAL
 from eventstore.verification.running import verify
 from eventstore.verification.seals import SealsCheck
@@ -46,6 +51,7 @@ from tests.integration.broken_ledgers import (
     NOBODY,
     OVERDUE,
     RIGHT_ANSWERS,
+    TOO_MUCH,
     Broken,
 )
 from tests.integration.ledgers import CAROL, STORE, Ledger, context
@@ -55,8 +61,12 @@ from transfers import services as transfers
 from transfers.published.events import TransferStatus
 from views_readmodel.management.commands.verify_ledger import in_words
 from views_readmodel.verification.answers import AnswersCheck
+from views_readmodel.verification.balances import BalancesCheck
 from views_readmodel.verification.checks import AGGREGATES, ledger_checks
+from views_readmodel.verification.finality import FinalityCheck
 from views_readmodel.verification.read_models import read_model_checks
+from views_readmodel.verification.reversals import ReversalsCheck
+from views_readmodel.verification.transfers import TransfersCheck
 
 MOVED: Final = 150  # events that a test wants to have been added while it checked
 _numbers = count(1)
@@ -151,8 +161,11 @@ def mended(healthy: Kept, servers: Servers, django_db_blocker: DjangoDbBlocker) 
 
 
 def report_of(checks: Sequence[Check] | None = None, **options: Any) -> Report:
-    """What the checks say of the default connection's database."""
-    return verify(checks or ledger_checks(), aggregates=AGGREGATES, **options)
+    """What the checks say of the default connection's database; none of them may break off."""
+    checks = checks or ledger_checks()
+    report = verify(checks, aggregates=AGGREGATES, **options)
+    assert not [check.not_compared for check in checks if check.broken_off]
+    return report
 
 
 def found_by(report: Report) -> dict[str, Finding]:
@@ -609,6 +622,84 @@ def test_it_waits_for_the_attempts_of_who_begins_to_dispatch_again(kept: Kept, m
     assert not broken.is_named(finding, kept.ledger)  # nobody is to try it
 
 
+_STORY: Final = 3_000  # transfers
+_MANY_TRANSFERS = f"""
+INSERT INTO eventstore_event (
+    event_id, stream_type, stream_id, version, event_type, schema_version, data, metadata, recorded_at
+)
+SELECT gen_random_uuid(), stream_type, gen_random_uuid(), 1, event_type, 1, data, metadata, recorded_at
+FROM (SELECT * FROM eventstore_event WHERE stream_id = %(completed)s AND version = 1) AS one,
+    generate_series(1, {_STORY})
+"""
+_THEIR_PLACES = """
+INSERT INTO eventstore_log
+SELECT head.position + row_number() OVER (ORDER BY e.id), e.id, 0, 0, head.sequenced_at
+FROM eventstore_event e, eventstore_sequencer head
+WHERE NOT EXISTS (SELECT FROM eventstore_log l WHERE l.event_id = e.id)
+"""
+_AT_THE_END = "UPDATE {} SET position = (SELECT max(position) FROM eventstore_log)"
+_PARK_SOME = """
+WITH k AS (
+    INSERT INTO eventstore_parked_key (subscription, key, attempts, next_attempt_at, parked_at, error)
+    SELECT 'accounts.saga', e.stream_id, 1, clock_timestamp() + interval '2 s', clock_timestamp(), 'a test'
+    FROM eventstore_log l JOIN eventstore_event e ON e.id = l.event_id
+    WHERE l.position > 180 ORDER BY l.position LIMIT 7 RETURNING id, key
+)
+INSERT INTO eventstore_parked_event (parked_key_id, subscription, position, parked_at)
+SELECT k.id, 'accounts.saga', l.position, clock_timestamp()
+FROM k JOIN eventstore_event e ON e.stream_id = k.key JOIN eventstore_log l ON l.event_id = e.id
+"""
+
+
+def test_it_holds_no_transaction_while_it_looks_through_a_long_story(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a client makes it that sends one correlation id for a night's transfers, some of which are parked."""
+    ends = [_AT_THE_END.format(table) for table in ("eventstore_sequencer", "eventstore_checkpoint")]
+    kept.rewrite(_MANY_TRANSFERS, _THEIR_PLACES, *ends, _PARK_SOME)
+    keys_read: list[int] = []
+    decoded: list[tuple[int, bool]] = []
+
+    @contextmanager
+    def counting(**options: Any) -> Iterator[Any]:
+        keys_read.append(0)
+        with one_moment(**options) as cursor:
+            yield cursor
+
+    def behind(*arguments: Any) -> Any:
+        keys_read[-1] += 1
+        return _real_behind(*arguments)
+
+    def decode_each(rows: Any, **options: Any) -> Any:
+        decoded.append((len(rows), connections["default"].in_atomic_block))
+        return walking.decode_each(rows, **options)
+
+    _real_behind = parked._behind
+    monkeypatch.setattr(parked, "one_moment", counting)
+    monkeypatch.setattr(parked, "_behind", behind)
+    monkeypatch.setattr(parked, "decode_each", decode_each)
+    (finding,) = report_of([ParkedCheck(patience_seconds=0)]).findings
+    assert not finding.named
+    assert finding.counts["parked keys"] == 7
+    assert sorted(keys_read)[-7:] == [1] * 7  # each fills a transaction
+    long = [within for length, within in decoded if length > 1_000]
+    assert long == [False] * 7
+
+
+def test_a_page_of_parked_keys_ends_when_it_has_taken_long_enough(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept.rewrite(*[statement for number in range(3) for statement in _park_transfer(number)])
+    whole = report_of([ParkedCheck(patience_seconds=0)]).findings
+    assert whole[0].differences
+    monkeypatch.setattr(parked, "_PAGE_SECONDS", 0)
+    assert report_of([ParkedCheck(patience_seconds=0)]).findings == whole
+
+
+def _park_transfer(number: int) -> Sequence[str]:
+    stream = ("completed", "failed", "rejected")[number]
+    (broken,) = [broken for broken in EVERYTHING_BROKEN if broken.name == "a key that was parked and overtaken"]
+    return [statement.replace("%(completed)s", f"%({stream})s") for statement in broken.statements]
+
+
 def test_it_says_when_the_role_that_runs_the_bank_owns_history(kept: Kept) -> None:
     with psycopg.connect(kept.database.owner_url) as owner:
         owner.execute("GRANT CREATE ON SCHEMA public TO daybook_app")
@@ -651,6 +742,18 @@ def test_it_finds_the_same_in_chunks_of_any_size(kept: Kept) -> None:
         }
 
 
+@pytest.mark.parametrize("chunk_events", [1, 3, 40])
+@pytest.mark.parametrize(
+    "name", ["an account that is there twice, and shown wrong first", "a line of a statement that is there twice"]
+)
+def test_it_finds_a_row_that_is_there_twice_once(kept: Kept, name: str, chunk_events: int) -> None:
+    (broken,) = [broken for broken in EVERYTHING_BROKEN if broken.name == name]
+    kept.change(*broken.statements)
+    finding = found_by(report_of(chunk_events=chunk_events))[broken.check]
+    assert broken.is_named(finding, kept.ledger), finding
+    assert len([difference for difference in finding.named if difference.field == broken.field]) == 1
+
+
 @pytest.mark.parametrize("chunk_events", [1, 2])
 def test_it_finds_what_is_left_behind_by_what_the_next_read_shows(kept: Kept, chunk_events: int) -> None:
     (broken,) = [broken for broken in EVERYTHING_BROKEN if broken.name == "an event that is left behind"]
@@ -661,6 +764,131 @@ def test_it_finds_what_is_left_behind_by_what_the_next_read_shows(kept: Kept, ch
 
 def _as_a_set(finding: Finding) -> tuple[int, set[Difference]]:
     return finding.differences, set(finding.named)
+
+
+# --- What cannot be checked -----------------------------------------------------------------------------------
+
+
+def _fall(*_: object, **__: object) -> Any:
+    raise ZeroDivisionError("a test")
+
+
+def _ask_nonsense(_: object, cursor: Any, *__: object) -> Any:
+    cursor.execute("SELECT 1 / 0")
+
+
+_FALLING = [
+    (LogCheck, "differences", _fall, "ZeroDivisionError: a test (test_verify_ledger.py, line "),
+    (FinalityCheck, "begin", _fall, "ZeroDivisionError: a test"),
+    (FinalityCheck, "read", _fall, "ZeroDivisionError: a test"),
+    (FinalityCheck, "read", _ask_nonsense, "DataError: division by zero"),
+    (BalancesCheck, "compare", _fall, "ZeroDivisionError: a test"),
+    (ReversalsCheck, "finish", _fall, "ZeroDivisionError: a test"),
+]
+
+
+@pytest.mark.parametrize(("falling", "step", "fall", "reason"), _FALLING)
+def test_a_check_that_fails_says_so_and_the_others_go_on(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, falling: type[Check], step: str, fall: Any, reason: str
+) -> None:
+    kept.change("UPDATE readmodel.account SET balance = balance + 1")
+    whole = {finding.name: finding for finding in report_of(chunk_events=40).findings}
+    monkeypatch.setattr(falling, step, fall)
+    report = verify(ledger_checks(), aggregates=AGGREGATES, chunk_events=40)
+    found = {finding.name: finding for finding in report.findings}
+    fallen, before = found.pop(falling.name), whole.pop(falling.name)
+    (what,) = fallen.not_compared
+    assert what.startswith(f"what was left when this check could not go on: {reason}")
+    assert fallen.examined <= before.examined
+    assert found == whole
+    assert not report.complete
+
+
+def test_nothing_is_said_of_sums_when_the_transfers_could_not_be_read(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TransfersCheck, "compare", _fall)
+    report = verify(ledger_checks(), aggregates=AGGREGATES)
+    assert report.clean
+    assert {finding.name for finding in report.findings if finding.not_compared} == {"transfers", "conservation"}
+
+
+def test_a_check_that_fails_makes_the_command_end_with_2(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(LogCheck, "differences", _fall)
+    with pytest.raises(SystemExit) as left:
+        call_command("verify_ledger")
+    assert left.value.code == 2
+    out = capsys.readouterr().out
+    assert "log: not compared (0 entries)\n" in out
+    assert "    NOT COMPARED: what was left when this check could not go on: ZeroDivisionError: a test" in out
+    kept.change("UPDATE readmodel.account SET balance = balance + 1")
+    with pytest.raises(SystemExit) as left:
+        call_command("verify_ledger", json=True)
+    assert left.value.code == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["clean"], answer["complete"]) == (False, False)
+
+
+def test_streams_that_nobody_can_read_leave_all_their_checks_undone(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventstore.verification.walking._decode", _fall)
+    report = verify(ledger_checks(), aggregates=AGGREGATES)
+    assert report.clean
+    undone = {finding.name for finding in report.findings if finding.not_compared}
+    assert undone == {check.name for check in ledger_checks() if isinstance(check, walking.StreamCheck)}
+
+
+@pytest.mark.parametrize(("check", "step"), [(LogCheck, "differences"), (FinalityCheck, "read")])
+def test_a_database_that_goes_away_ends_it(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, check: type[Check], step: str
+) -> None:
+    def lose(*_: object) -> Any:
+        raise OperationalError("server closed the connection unexpectedly\n\tThis probably means")
+
+    monkeypatch.setattr(check, step, lose)
+    with pytest.raises(CommandError) as left:
+        call_command("verify_ledger")
+    assert left.value.returncode == 2
+    assert str(left.value) == "The ledger could not be checked: server closed the connection unexpectedly"
+
+
+@pytest.mark.parametrize("keys", [(), (Fernet.generate_key().decode(),)], ids=["none", "another"])
+def test_settings_without_the_sealing_key_are_not_taken_for_falsified_history(
+    kept: Kept, settings: Settings, keys: tuple[str, ...]
+) -> None:
+    settings.EVENTSTORE = {**settings.EVENTSTORE, "SEALING_KEYS": keys}
+    with pytest.raises(CommandError, match=r"\AThe ledger could not be checked: .*\['SEALING_KEYS'\].*\Z") as left:
+        call_command("verify_ledger")
+    assert left.value.returncode == 2
+
+
+def test_it_ends_in_one_line_when_it_is_interrupted(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FinalityCheck, "read", interrupt)
+    with pytest.raises(CommandError, match=r"\AInterrupted\.\Z") as left:
+        call_command("verify_ledger")
+    assert left.value.returncode == 130
+
+
+def test_it_answers_in_json_whatever_number_is_in_an_event(kept: Kept, capsys: pytest.CaptureFixture[str]) -> None:
+    where = "event_type IN ('AccountCredited', 'CashEntryReversed')"
+    kept.rewrite(f"UPDATE eventstore_event SET data = jsonb_set(data, '{{amount}}', '{TOO_MUCH}') WHERE {where}")
+    kept.rewrite(
+        "UPDATE eventstore_event SET data = jsonb_set(data, '{amount}', '9223372036854775807')"
+        " WHERE event_type = 'CashDeposited'"
+    )
+    with pytest.raises(SystemExit) as left:
+        call_command("verify_ledger", json=True)
+    assert left.value.code == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["complete"] is True
+    unreadable = [difference for finding in report["findings"] for difference in finding["named"]]
+    assert any("ValidationError: Expected `int` <= " in difference["actual"] for difference in unreadable)
 
 
 # --- The command ----------------------------------------------------------------------------------------------
