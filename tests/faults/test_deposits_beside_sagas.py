@@ -102,4 +102,6 @@ def test_it_loses_no_deposit_beside_saga_batches(fresh_database: Database) -> No
     held = {id: STORE.find(ACCOUNT, id).state.balance for id in ids}
     assert sum(held.values()) == len(ids) * OPENED_WITH_MINOR + sum(deposited.values())
     assert {row.account_id: row.balance for row in Account.objects.all()} == held
-    assert verify(ledger_checks(), aggregates=AGGREGATES).clean
+    report = verify(ledger_checks(), aggregates=AGGREGATES)
+    assert report.clean
+    assert report.complete

@@ -85,6 +85,7 @@ def ranges() -> list[tuple[int, int]]:
 def differences(**options: Any) -> list[Difference]:
     """What the check of the seals finds."""
     (finding,) = verify([SealsCheck(**options)], aggregates=()).findings
+    assert not finding.not_compared
     return list(finding.named)
 
 
@@ -489,6 +490,23 @@ def test_an_altered_event_is_named_though_the_seals_go_on(tmp_path: Path, owner:
     code, text = told(shop, "check", file)
     assert code == 1
     assert "version 6, position 6: sealed entry: expected " in text
+
+
+def test_a_log_that_could_not_be_hashed_to_its_end_is_not_told_to_be_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = sealed()
+    file = str(tmp_path / "head.json")
+    told(shop, "export", file)
+
+    def fall(*_: object) -> None:
+        raise ZeroDivisionError("a test")
+
+    monkeypatch.setattr(SealsCheck, "_judge", fall)
+    code, text = told(shop, "check", file)
+    assert code == 2
+    assert text.startswith("Not compared: what was left when this check could not go on: ZeroDivisionError: a test (")
+    assert "\n" not in text
 
 
 def test_seals_that_were_rewritten_consistently_are_found_against_a_head(

@@ -356,6 +356,7 @@ def test_it_does_what_the_model_says_whatever_happens(small_bank: None) -> None:
     # What is left behind is one long history, for whoever looks at all of it at once.
     report = verify(ledger_checks(), aggregates=AGGREGATES, chunk_events=100)
     assert report.clean, [finding for finding in report.findings if finding.differences]
+    assert report.complete, [finding for finding in report.findings if finding.not_compared]
     live = _read_models()
     for projection in subscriptions.projections():
         rebuild(projection, store=EventStore(), batch=50)
