@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from inspect import getdoc
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -17,9 +18,9 @@ from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
 from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
-from drf_standardized_errors.formatter import ExceptionFormatter
+from drf_standardized_errors.formatter import ExceptionFormatter, flatten_errors
 from drf_standardized_errors.handler import ExceptionHandler
-from drf_standardized_errors.types import ErrorResponse
+from drf_standardized_errors.types import Error, ErrorResponse
 from msgspec import UNSET, UnsetType
 from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
 from rest_framework.response import Response
@@ -31,6 +32,11 @@ from eventstore.rest.correlation import correlation_id_of
 
 PROBLEM_JSON: Final = "application/problem+json"
 NO_FIELD: Final = api_settings.NON_FIELD_ERRORS_KEY
+
+MOST_ERRORS: Final = 50
+MAX_FIELD_LENGTH: Final = 100
+MAX_DETAIL_LENGTH: Final = 500
+"""What an answer says of a request's errors is no longer than this, however much is wrong with it."""
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -176,13 +182,18 @@ class ProblemHandler(ExceptionHandler):
 class ProblemFormatter(ExceptionFormatter):
     """Writes an exception as a `Problem`."""
 
+    def get_errors(self) -> list[Error]:
+        """The first of what is wrong."""
+        found: list[Error] = flatten_errors(_beginning(self.exc.detail))
+        return found[:MOST_ERRORS]
+
     def format_error_response(self, error_response: ErrorResponse) -> dict[str, Any]:
         """The body."""
         code = self._code()
         errors: list[FieldProblem] | UnsetType = UNSET
         if code == "validation_error":
             errors = [
-                FieldProblem(field=_field(error.attr), code=error.code, detail=error.detail)
+                FieldProblem(field=_field(error.attr), code=error.code, detail=error.detail[:MAX_DETAIL_LENGTH])
                 for error in error_response.errors
             ]
         problem = _problem(
@@ -207,7 +218,7 @@ class ProblemFormatter(ExceptionFormatter):
         if isinstance(errors, list) and errors:
             first = errors[0]
             return f"{first.field}: {first.detail}" if first.field else first.detail
-        return str(self.exc.detail)
+        return str(self.exc.detail)[:MAX_DETAIL_LENGTH]
 
 
 def problem_response(
@@ -254,4 +265,13 @@ def _field(attribute: str | None) -> str | None:
     """The name of the field: nothing for what the framework calls "non-field"."""
     if attribute is None or attribute == NO_FIELD:
         return None
-    return attribute.removesuffix(f".{NO_FIELD}")
+    return attribute.removesuffix(f".{NO_FIELD}")[:MAX_FIELD_LENGTH]
+
+
+def _beginning(detail: Any) -> Any:
+    """The errors without those that nobody is told, so that thousands are not even gone through."""
+    if isinstance(detail, dict):
+        return {name: _beginning(inner) for name, inner in islice(detail.items(), MOST_ERRORS)}
+    if isinstance(detail, list):
+        return [_beginning(inner) for inner in detail[:MOST_ERRORS]]
+    return detail

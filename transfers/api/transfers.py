@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 
@@ -22,7 +23,25 @@ from eventstore.rest.views import ApiView
 from eventstore.store import Answered
 from transfers import services
 from transfers.permissions import TransfersPermission
-from transfers.published.events import FINAL_STATUSES
+from transfers.published.events import FINAL_STATUSES, MAX_METADATA_ENTRIES
+
+
+@extend_schema_field(
+    {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": MAX_METADATA_ENTRIES}
+)
+class MetadataField(serializers.DictField):
+    """Texts by name. They are counted before one of them is looked at: a body has room for a hundred thousand."""
+
+    child = TextField()
+    default_error_messages = {
+        "invalid_metadata": f"The metadata must be at most {MAX_METADATA_ENTRIES} short texts by name."
+    }
+
+    def to_internal_value(self, data: Any) -> Any:
+        """The texts as they were sent."""
+        if isinstance(data, dict) and len(data) > MAX_METADATA_ENTRIES:
+            self.fail("invalid_metadata")
+        return super().to_internal_value(data)
 
 
 class CreateTransferRequest(RequestSerializer):
@@ -39,9 +58,7 @@ class CreateTransferRequest(RequestSerializer):
         allow_null=True,
         help_text="The transfer's key in your system.",
     )
-    metadata = serializers.DictField(
-        child=TextField(), required=False, help_text="Your own notes; they come back as they are."
-    )
+    metadata = MetadataField(required=False, help_text="Your own notes; they come back as they are.")
 
 
 class WriteTransfers(ApiView):

@@ -30,6 +30,7 @@ from accounts.published.text import (
 from eventstore.aggregates import Aggregate, Command, State
 from eventstore.refusals import EventCannotFollow, InvalidValue, Refusal
 from transfers.published.events import (
+    MAX_METADATA_ENTRIES,
     CreditRecorded,
     CreditRejectionRecorded,
     DebitRecorded,
@@ -42,7 +43,6 @@ from transfers.published.events import (
     TransferStatus,
 )
 
-MAX_METADATA_ENTRIES: Final = 20
 MAX_METADATA_KEY_LENGTH: Final = 40
 MAX_METADATA_VALUE_LENGTH: Final = 500
 

@@ -46,6 +46,10 @@ DISCARDED_BY_OPERATOR: Final = "discarded_by_operator"
 """The `reason` of a step that an operator ended, because the account could not be asked."""
 
 
+MAX_METADATA_ENTRIES: Final = 20
+"""Of the client's own notes."""
+
+
 class TransferDetails(msgspec.Struct, frozen=True, kw_only=True):
     """What a transfer is about; the same from its first event to its last."""
 

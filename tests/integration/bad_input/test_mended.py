@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import Client
 
 from config.staff.roles import Role
+from eventstore.rest.requests import TextField
 from tests.integration.admins import EVENTS, browser
 from tests.integration.bad_input.api import Bank
 from tests.integration.bad_input.written import nothing_is_written
@@ -63,6 +66,35 @@ def test_an_offset_has_no_sixtieth_minute(bank: Bank) -> None:
 def test_metadata_has_no_name_of_white_space(bank: Bank) -> None:
     body = {"from_account_id": bank.payer, "to_account_id": bank.payee, "amount": "0.01", "metadata": {" ": "x"}}
     assert field_errors(bank.counters[Role.TELLER].post("transfers", body)) == {"metadata": "required"}
+
+
+def test_more_metadata_than_is_taken_is_refused_before_one_entry_of_it_is_looked_at(bank: Bank) -> None:
+    body = {"from_account_id": bank.payer, "to_account_id": bank.payee, "amount": "0.01"}
+    teller = bank.counters[Role.TELLER]
+    for entries in (21, 75_000):
+        with nothing_is_written(), patch.object(TextField, "to_internal_value", side_effect=str) as looked_at:
+            answered = teller.post("transfers", {**body, "metadata": {f"{number:x}": 1 for number in range(entries)}})
+        assert field_errors(answered) == {"metadata": "invalid_metadata"}
+        assert looked_at.call_count == 1, "only the amount"
+    answered = teller.post("transfers", {**body, "metadata": {str(number): "x" for number in range(20)}})
+    assert answered.status_code == 202
+
+
+def test_an_answer_is_short_whatever_is_wrong_with_a_request(bank: Bank) -> None:
+    body = {
+        "from_account_id": "x" * 100_000,
+        "amount": 1,
+        "currency": "e" * 100_000,
+        "metadata": {str(number) * 10_000: number for number in range(20)},
+        **{f"{number:04}" * 20: 1 for number in range(5_000)},
+    }
+    with nothing_is_written():
+        answered = bank.counters[Role.TELLER].post("transfers", body)
+    found = problem(answered, 400, "validation_error")["errors"]
+    assert {"amount", "currency", "to_account_id"} <= {error["field"] for error in found}
+    assert any(error["field"].startswith("metadata.0") for error in found)
+    assert len(found) <= 50
+    assert len(answered.content) < 20_000
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00", "0001-01-01T12:00:00", "9999-12-31T23:59:59"])
