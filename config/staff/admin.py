@@ -61,6 +61,7 @@ class StaffMemberAdmin(ChosenRows, _UserAdmin):
     )
     list_display = ("username", "kind", "roles", "is_active", "last_seen")
     list_filter = ("is_active", "is_service", "groups")
+    narrowed_by = ("is_active__exact", "is_service__exact", "groups__id__exact", "groups__isnull")
     filter_horizontal = ()
     list_per_page = 50
     show_full_result_count = False
