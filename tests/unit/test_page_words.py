@@ -84,6 +84,11 @@ def test_a_movement_says_its_way_by_sign_and_arrow_and_carries_the_plain_amount(
         (" 1 500.00 ", "EUR", "1500.00"),
         ("1,500.00", "EUR", "1500.00"),
         ("1,234,500.50", "EUR", "1234500.50"),
+        ("1 500", "EUR", "1500.00"),
+        ("1'234'500.50", "EUR", "1234500.50"),
+        ("12\N{NARROW NO-BREAK SPACE}500", "JPY", "12500"),
+        ("1\N{NO-BREAK SPACE}500.5", "EUR", "1500.50"),
+        ("1\N{THIN SPACE}500.500", "KWD", "1500.500"),
         ("007", "EUR", "7.00"),
         ("0.5", "EUR", "0.50"),
         ("1500", "JPY", "1500"),
@@ -113,6 +118,21 @@ def test_an_amount_is_taken_as_people_write_it(typed: str, currency: str, text: 
         ("126,014", "", "not an amount"),
         ("126,014", "KWD", "not an amount"),
         ("1.23456", "", "No currency has 5 decimals"),
+        ("12 50", "EUR", "more than one number: .* groups of three digits. Write it like 1500.00"),
+        ("1'5", "EUR", "more than one number"),
+        ("1 2 3", "EUR", "more than one number"),
+        ("1500 000", "EUR", "more than one number"),
+        ("1 5000", "JPY", "more than one number: .* Write it like 1500: digits only"),
+        ("1 500'000", "EUR", "more than one number"),
+        ("1  500", "EUR", "more than one number"),
+        ("1 500. 00", "EUR", "more than one number"),
+        ("1 500 .00", "", "more than one number"),
+        ("'500", "EUR", "more than one number"),
+        ("1 ,500.00", "EUR", "not an amount"),
+        ("1, 500.00", "EUR", "not an amount"),
+        ("1 234,500.00", "EUR", "not an amount"),
+        ("-1 500", "EUR", "never negative"),
+        ("- 5", "EUR", "never negative"),
         ("-5", "EUR", "never negative"),
         ("\N{MINUS SIGN}5", "", "never negative"),
         ("-", "EUR", "not an amount"),
@@ -286,11 +306,14 @@ def test_a_story_is_told_before_its_accounts_can_be_seen() -> None:
     assert story.sentence == "150.00 EUR is about to leave the paying account."
 
 
-@pytest.mark.parametrize(
-    "asked", ["150 EUR", "EUR 150", "150eur", "150.00 euro", "Euro 150.", "1 5 0.0 EUR", "0150 EUR"]
-)
+@pytest.mark.parametrize("asked", ["150 EUR", "EUR 150", "150eur", "150.00 euro", "Euro 150.", "EUR 150.0", "0150 EUR"])
 def test_an_amount_is_looked_for_with_its_currency_on_either_side(asked: str) -> None:
     assert amounts_in(asked) == {"EUR": 150_00}
+
+
+@pytest.mark.parametrize("asked", ["1 500 EUR", "EUR 1'500.00", "1,500.00 EUR"])
+def test_an_amount_is_looked_for_in_groups_of_three_digits(asked: str) -> None:
+    assert amounts_in(asked) == {"EUR": 1_500_00}
 
 
 @pytest.mark.parametrize(
@@ -319,6 +342,8 @@ def test_an_amount_without_a_currency_is_looked_for_in_each_that_has_such(
         ("EUR 150 EUR", "This is not an amount."),
         ("alice 150", "This is not an amount."),
         ("12,5", "This is not an amount."),
+        ("12 50 EUR", "more than one number"),
+        ("1'5", "more than one number"),
         ("2026-11-28", "This is not an amount."),
         ("-150 EUR", "never negative"),
         ("\N{MINUS SIGN}150", "never negative"),

@@ -38,7 +38,7 @@ _PARAMETER = re.compile(
 _NO_AMOUNT_TYPED = (
     "x", "-1.00", "+1.00", "1e3", "1.005", "1,5", "1,00", "1.000,00", "1_000", "NaN", "Infinity", "0x10", ".50", "1..0",
     "\u00bd", "1\u066b00", values.ARABIC_DIGITS, values.WIDE_DIGITS,
-    "\u2212" + "1", "1\n2", "\u202e1", "9" * 41, "0", "0.00", "\x00", "1\x00",
+    "\u2212" + "1", "1\n2", "12 50", "1'5", "1 ,500.00", "1 2 3", "\u202e1", "9" * 41, "0", "0.00", "\x00", "1\x00",
 )  # fmt: skip
 
 # Whoever looks at pages is known for longer.

@@ -10,7 +10,8 @@ from django import forms
 from accounts.published.money import DECIMALS, MAX_AMOUNT_MINOR, decimals_of, format_amount
 from accounts.published.text import InvalidText, check_text
 
-_SPACES: Final = str.maketrans("", "", " \N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}\N{THIN SPACE}'")
+_BETWEEN: Final = " \N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}\N{THIN SPACE}'"
+_WITHOUT: Final = str.maketrans("", "", _BETWEEN)
 _MINUSES: Final = ("-", "\N{MINUS SIGN}", "\N{EN DASH}")
 _MOST_DECIMALS: Final = max(DECIMALS.values())
 _LONGEST_WHOLE: Final = len(str(MAX_AMOUNT_MINOR))
@@ -19,10 +20,14 @@ _PLAIN: Final = re.compile(r"([0-9]+)(?:\.([0-9]*))?", re.ASCII)
 # has none.
 _AS_SHOWN: Final = re.compile(r"[0-9]{1,3}(,[0-9]{3})+\.[0-9]+", re.ASCII)
 _WHOLE_AS_SHOWN: Final = re.compile(r"[0-9]{1,3}(,[0-9]{3})+", re.ASCII)
+# One and the same space or apostrophe, and only before three digits: 12 50 may be two numbers, or one with decimals.
+_GROUPED: Final = re.compile(rf"[0-9]{{1,3}}([{_BETWEEN}])[0-9]{{3}}(?:\1[0-9]{{3}})*(?:\.[0-9]*)?", re.ASCII)
+
+_SPLIT: Final = "This may be more than one number: a space or an apostrophe stands only before groups of three digits."
 
 
 class AmountField(forms.CharField):
-    """An amount as people write it (150, 150.5, 1,500.00), made into the one form that services take: 150.00.
+    """An amount as people write it (150, 150.5, 1,500.00, 1 500), made into the one form that services take: 150.00.
 
     Whatever no amount can be is refused in words of its own.
     """
@@ -49,11 +54,8 @@ def read_amount(text: str, *, currency: str, zero_allowed: bool = False) -> str:
 
     Raises `ValidationError` for what is no amount of the currency.
     """
-    text = text.translate(_SPACES)
     decimals = decimals_of(currency) if currency else _MOST_DECIMALS
-    if _AS_SHOWN.fullmatch(text) or (decimals == 0 and _WHOLE_AS_SHOWN.fullmatch(text)):
-        text = text.replace(",", "")
-    whole, rest = _parts(text, currency)
+    whole, rest = _parts(_ungrouped(text, decimals), currency)
     if len(rest) > decimals:
         raise forms.ValidationError(_too_many_decimals(len(rest), currency), code="too_many_decimals")
     if not zero_allowed and not (whole + rest).strip("0"):
@@ -63,13 +65,23 @@ def read_amount(text: str, *, currency: str, zero_allowed: bool = False) -> str:
     return f"{whole}.{rest.ljust(decimals, '0')}" if decimals else whole
 
 
+def _ungrouped(text: str, decimals: int) -> str:
+    """The text without what stands between groups of three digits; as it is when that stands elsewhere, too."""
+    if _AS_SHOWN.fullmatch(text) or (decimals == 0 and _WHOLE_AS_SHOWN.fullmatch(text)):
+        return text.replace(",", "")
+    return text.translate(_WITHOUT) if _GROUPED.fullmatch(text) else text
+
+
 def _parts(text: str, currency: str) -> tuple[str, str]:
     """Whole units without leading zeros, and the decimals as they were written."""
     found = _PLAIN.fullmatch(text)
     if found is not None:
         return found[1].lstrip("0") or "0", found[2] or ""
-    if text.startswith(_MINUSES) and _PLAIN.fullmatch(text[1:]):
+    joined = text.translate(_WITHOUT)
+    if joined.startswith(_MINUSES) and _PLAIN.fullmatch(joined[1:]):
         raise forms.ValidationError("An amount is never negative. Write it without the sign.", code="negative")
+    if joined != text and _PLAIN.fullmatch(joined):
+        raise forms.ValidationError(f"{_SPLIT} Write it like {_example(currency)}.", code="split")
     raise forms.ValidationError(f"This is not an amount. Write it like {_example(currency)}.", code="invalid")
 
 
