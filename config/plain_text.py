@@ -1,11 +1,13 @@
 """What is not UTF-8 is refused before anything reads it: no second reading of the same bytes gets past a check.
 
 Django would decode a query and a form by whatever charset the request names, also one that is no encoding of text, and
-would read broken UTF-8 as something that nobody has sent. Settings name the middleware, `config.urls` the answer.
+would read broken UTF-8 as something that nobody has sent: as Latin-1, or with U+FFFD for what is broken. JSON has a
+parser that checks it. Settings name the middleware, `config.urls` the answer.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -18,19 +20,26 @@ from eventstore.rest.problems import problem_response
 
 _UTF_8: Final = frozenset({"utf-8", "utf8"})
 _API: Final = "/api/"
+_FORM: Final = "application/x-www-form-urlencoded"
+_PARTS: Final = "multipart/form-data"
+# A part that is in another charset, or encoded once more. No form here takes a file, so all parts are text.
+_OTHER_TEXT: Final = re.compile(
+    rb"content-transfer-encoding[ \t]*:|charset\*?[ \t]*=(?![ \t]*\"?utf-?8\"?(?:[ \t;\r]|\Z))", re.IGNORECASE
+)
 _CODES: Final = {400: "validation_error", 413: "request_too_large", 415: "unsupported_media_type"}
 
 
 def plain_text_middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Django middleware: refuses another charset (415), and what is not UTF-8 in an address (400)."""
+    """Django middleware: refuses another charset (415), and what is not UTF-8 in an address or a form (400)."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         charset = (request.content_params or {}).get("charset", "utf-8")
         if charset.strip().lower() not in _UTF_8:
             return _refused(request, 415)
-        if not _is_utf_8(request.META.get("QUERY_STRING", "")):
+        if not _is_utf_8(request.META.get("QUERY_STRING", "").encode("latin-1")):
             return _refused(request, 400)
-        return get_response(request)
+        status = _wrong_form(request)
+        return _refused(request, status) if status else get_response(request)
 
     return answer
 
@@ -47,12 +56,32 @@ def _refused(request: HttpRequest, status: int) -> HttpResponse:
     return failures.not_understood(request, status=status)
 
 
-def _is_utf_8(query: str) -> bool:
-    """Whether a query, as WSGI has it, is UTF-8 throughout."""
-    if query.isascii() and "%" not in query:
-        return True
+def _wrong_form(request: HttpRequest) -> int:
+    """The status that refuses a form, 0 for one that can be read. Django reads one from a POST alone.
+
+    The API takes no form, and reads its bodies itself. A body that is too large raises `RequestDataTooBig` here, as it
+    would later.
+    """
+    if request.method != "POST" or request.path.startswith(_API):
+        return 0
+    if request.content_type == _FORM:
+        return 0 if _is_utf_8(request.body) else 400
+    if request.content_type == _PARTS and _OTHER_TEXT.search(request.body):
+        return 415
+    return 400 if request.content_type == _PARTS and not _decodes(request.body) else 0
+
+
+def _is_utf_8(fields: bytes) -> bool:
+    """Whether a query or a form is UTF-8 throughout, both as it was sent and with its percents taken out.
+
+    Both, for a letter of which one half is written by percent and the other is not would be read as two.
+    """
+    return _decodes(fields) and (b"%" not in fields or _decodes(unquote_to_bytes(fields)))
+
+
+def _decodes(text: bytes) -> bool:
     try:
-        unquote_to_bytes(query.encode("latin-1")).decode()
+        text.decode()
     except UnicodeDecodeError:
         return False
     return True

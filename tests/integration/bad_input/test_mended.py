@@ -118,3 +118,16 @@ def test_nobody_is_let_in_by_a_name_or_an_address_that_is_empty(bank: Bank, argu
 def test_a_number_of_a_command_is_written_in_one_way(bank: Bank, command: str, option: str, number: str) -> None:
     with nothing_is_written(), pytest.raises(CommandError, match=f"argument {option}: must be a whole number"):
         call_command(command, f"{option}={number}")
+
+
+@pytest.mark.parametrize("name", [b"Ali%ED%A0%80ce", b"Ali%ffce", b"Ali%ce", b"Ali\xffce", b"Ali%ce\xbb"], ids=ascii)
+def test_a_form_whose_bytes_are_no_text_registers_nobody(bank: Bank, name: bytes) -> None:
+    desk = Desk(Role.TELLER)
+    address = "/customers/register"
+    key = desk.form(address)["key"].encode()
+    with nothing_is_written():
+        answered = desk.client.generic(
+            "POST", address, b"key=" + key + b"&name=" + name, "application/x-www-form-urlencoded"
+        )
+    assert answered.status_code == 400
+    assert b"Not understood" in answered.content
