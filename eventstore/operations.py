@@ -23,7 +23,7 @@ from eventstore.failures import is_lock_timeout, is_passing
 from eventstore.store import EventStore
 from eventstore.subscriptions import parking
 from eventstore.subscriptions.registry import Projection, Subscription
-from eventstore.visible import has_visible
+from eventstore.visible import has_unprintable, has_visible
 from eventstore.wakeup import wake_on_commit
 
 MAX_REASON_LENGTH: Final = 500
@@ -307,7 +307,7 @@ def clean_reason(text: str) -> str:
     reason = " ".join(text.split())
     if not has_visible(reason) or len(reason) > MAX_REASON_LENGTH:
         raise ReasonMissing(f"say why, in at most {MAX_REASON_LENGTH} characters")
-    if not reason.isprintable():
+    if has_unprintable(reason):
         raise ReasonMissing("say why in characters that can be printed")
     return reason
 

@@ -12,11 +12,11 @@ from django import forms
 from django.contrib.auth.forms import BaseUserCreationForm, SetPasswordMixin
 from django.contrib.auth.models import Group
 
-from config.staff.members import MemberRefused, check_roles
+from config.staff.members import MemberRefused, check_roles, clean_name
 from config.staff.models import StaffMember
 from config.staff.passwords import password_field
 from config.staff.roles import Role
-from eventstore.visible import has_visible
+from eventstore.visible import has_unprintable, has_visible
 
 if TYPE_CHECKING:
     _CreationForm = BaseUserCreationForm[StaffMember]
@@ -69,11 +69,11 @@ class NewPersonForm(RolesForm, _CreationForm):
         self.fields["groups"].required = True
 
     def clean_username(self) -> str:
-        """Refuses a name that nobody can see."""
-        name: str = self.cleaned_data["username"]
-        if not has_visible(name):
-            raise forms.ValidationError("This name has nothing in it that can be seen.", code="invisible")
-        return name
+        """Refuses a name that nobody can see, that looks like another or that somebody has."""
+        try:
+            return clean_name(self.cleaned_data["username"])
+        except MemberRefused as error:
+            raise forms.ValidationError(str(error), code="refused") from error
 
     def save(self, commit: bool = True) -> StaffMember:  # noqa: FBT001, FBT002 - Django's own signature
         """Keeps the password as one that was given."""
@@ -116,15 +116,15 @@ class MemberForm(RolesForm):
         }
 
     def clean_first_name(self) -> str:
-        """Refuses what cannot be printed."""
+        """Refuses what cannot be printed or seen."""
         return _printable(self.cleaned_data["first_name"])
 
     def clean_last_name(self) -> str:
-        """Refuses what cannot be printed."""
+        """Refuses what cannot be printed or seen."""
         return _printable(self.cleaned_data["last_name"])
 
 
 def _printable(text: str) -> str:
-    if not text.isprintable():
+    if has_unprintable(text) or (text and not has_visible(text)):
         raise forms.ValidationError("This has a character that cannot be printed.")
     return text

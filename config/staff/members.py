@@ -21,7 +21,7 @@ from knox.models import AuthToken
 
 from config.staff.models import StaffMember
 from config.staff.roles import Role
-from eventstore.visible import has_visible
+from eventstore.visible import has_unprintable, has_visible
 
 ADMIN_ROLES: Final = frozenset({Role.OPERATOR, Role.AUDITOR})
 """Whose work is in the admin site, too; what they may do there, their permissions say."""
@@ -47,8 +47,8 @@ def create_person(*, name: str, role: Role, password: str, check_password: bool 
     """Makes a person who signs in with a password. Raises `MemberRefused` with the reason for people."""
     if role is Role.SERVICE:
         raise MemberRefused("A program has no password: use `manage.py create_api_key`.")
-    member = StaffMember(username=name, is_staff=role in ADMIN_ROLES)
-    _check_name(member)
+    member = StaffMember(username=clean_name(name), is_staff=role in ADMIN_ROLES)
+    _check_fields(member)
     if check_password:
         _check_password(member, password)
     member.set_password(password)
@@ -88,6 +88,22 @@ def revoke_api_keys(*, name: str) -> int:
     return revoked
 
 
+def clean_name(name: str) -> str:
+    """The name of a new member as the log-in looks for it: NFKC, so that wide letters are the usual ones.
+
+    Raises `MemberRefused` for one that looks like nothing, or like another, and for one that somebody has, be it in
+    other capitals.
+    """
+    name = StaffMember.normalize_username(name)
+    if not has_visible(name):
+        raise MemberRefused("This name has nothing in it that can be seen.")
+    if has_unprintable(name):
+        raise MemberRefused("This name has a character in it that cannot be seen.")
+    if StaffMember.objects.filter(username__iexact=name).exists():
+        raise MemberRefused(f"There is a {name} already.")
+    return name
+
+
 def check_roles(roles: Set[str], *, is_service: bool) -> None:
     """Keeps apart what one member must not be at once, a program no less than a person: somebody has its key.
 
@@ -120,8 +136,8 @@ def _keys(member: StaffMember) -> QuerySet[AuthToken]:
 
 
 def _new_program(name: str, role: Role) -> StaffMember:
-    member = StaffMember(username=name, is_service=True)
-    _check_name(member)
+    member = StaffMember(username=clean_name(name), is_service=True)
+    _check_fields(member)
     member.set_unusable_password()
     return _save(member, role)
 
@@ -148,11 +164,7 @@ def _save(member: StaffMember, role: Role) -> StaffMember:
     return member
 
 
-def _check_name(member: StaffMember) -> None:
-    if not has_visible(member.username):
-        raise MemberRefused("This name has nothing in it that can be seen.")
-    if StaffMember.objects.filter(username__iexact=member.username).exists():
-        raise MemberRefused(f"There is a {member.username} already.")
+def _check_fields(member: StaffMember) -> None:
     try:
         member.clean_fields(exclude=["password"])
     except ValidationError as error:

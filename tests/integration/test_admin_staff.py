@@ -10,6 +10,7 @@ from django.test import Client
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
+from config.staff.members import MemberRefused, create_api_key, create_person
 from config.staff.models import StaffMember
 from config.staff.roles import Role
 from eventstore.models import Operation
@@ -179,3 +180,28 @@ def test_who_is_deactivated_is_out_at_once_and_for_good(operator: Client, carol:
     carol.refresh_from_db()
     assert carol.is_active
     assert others.get("/accounts").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["CAROL", "Carol", "\uff43arol", "carol\u1160", "carol\u3164", "\u115fcarol", "ca\u0301\u034frol"],
+    ids=ascii,
+)
+def test_nobody_is_made_whose_name_looks_like_another(operator: Client, carol: StaffMember, name: str) -> None:
+    form = {"username": name, "password1": PASSWORD, "password2": PASSWORD, "groups": [role_named("teller").pk]}
+    answered = operator.post(f"{STAFF}add/", form)
+    assert answered.status_code == 200
+    assert answered.context["adminform"].errors["username"]
+    with pytest.raises(MemberRefused):
+        create_person(name=name, role=Role.TELLER, password=PASSWORD)
+    with pytest.raises(MemberRefused):
+        create_api_key(name=name, role=Role.SERVICE)
+    assert list(StaffMember.objects.filter(is_active=True).exclude(pk=_me(operator).pk)) == [carol]
+    assert _operations() == []
+
+
+def test_nobody_is_called_by_what_prints_nothing(operator: Client, carol: StaffMember) -> None:
+    for name in ("\u3164", "Carol\u3164", "\ufe0f", "\u2800"):
+        answered = _change(operator, carol, Role.SUPERVISOR, is_active="on", first_name=name)
+        assert answered.context["adminform"].errors["first_name"], ascii(name)
+    assert _change(operator, carol, Role.SUPERVISOR, is_active="on", first_name="Zo\u00eb").status_code == 302

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from accounts.domain.customer import CUSTOMER, Registered
 from accounts.published.events import CustomerRegistered
 from accounts.published.text import InvalidText, TextMissing, TextTooLong, clean_optional, clean_text
+from eventstore.visible import MOST_MARKS
+from tests.integration.bad_input import values
 
 
 @pytest.mark.parametrize(
@@ -48,6 +51,66 @@ from accounts.published.text import InvalidText, TextMissing, TextTooLong, clean
 )
 def test_it_takes_what_people_write(text: str, clean: str) -> None:
     assert clean_text(text, field="name", max_length=40) == clean
+
+
+# As people of many scripts write their names, some of them with what prints nothing elsewhere.
+_NAMES = (
+    "Alice Fischer", "Zoë O\u2019Brien-Łódź", "Nguyễn Thị Ánh Nguyệt", "Þórdís Ævarsdóttir", "Siân Ŵyn", "Seán",
+    "Ёлкина Наталья", "Ґалаґан Їжакевич", "Ћирић Љиљана", "Παπαδοπούλου Ἀλεξάνδρα", "Աննա Հակոբյան", "თამარ ბერიძე",
+    "יִצְחָק בֶּן־צְבִי", "שְׁלֹמֹה", "مُحَمَّد عَبْدُ ٱللَّه", "فاطمة الزهراء", "نگار‌آفرین", "سید علی‌رضا", "عائشہ صدیقی", "ܐܦܪܝܡ", "ޢައިޝަތު",
+    "अर्जुन", "श्री कृष्ण", "क्‍ष", "लक्ष्मी", "রহমান", "র‍্যাচেল", "ਗੁਰਪ੍ਰੀਤ", "જ્યોતિ", "ଓଡ଼ିଆ", "தமிழ்ச்செல்வி", "శ్రీనివాస్",
+    "ಕೃಷ್ಣಮೂರ್ತಿ", "അരുണ്‍", "ലക്ഷ്മി", "ශ්‍රීමතී", "ทักษิณ ชินวัตร", "ปิ่นเกล้า", "ສົມສັກ", "ཀརྨ་པ་", "བསྒྲུབས", "ရွှေမြွှောင့်", "អង្គារសុខ",
+    "ᠴᠢᠩᠭᠢᠰ", "ᠮᠣᠩᠭᠤᠯ\u180b", "山田 太郎", "辻\U000e0100村", "葛\ufe00城", "𠮷野家", "ひらがな", "ガール", "が",
+    "김민준", "각", "ᏣᎳᎩ", "መለሰ", "ⵜⴰⵎⵖⵔⴰ", "ߞߊ߲ߞߊ߲", "𞤀𞤣𞤤𞤢𞤥", "\u02bbOkina Kaua\u02bbi", "Ọlábísí", "Ŋ̀ǹ", "s̈ẗ",
+)  # fmt: skip
+_PICTURES = (
+    "Rent \u2764\ufe0f",
+    "1\ufe0f\u20e3",
+    "\U0001f9d1\U0001f3fd\u200d\U0001f680",
+    "\u2764\ufe0f\u200d\U0001f525",
+    "\u00a9\ufe0e",
+)
+
+
+@pytest.mark.parametrize("text", [*_NAMES, *_PICTURES])
+def test_it_takes_names_of_every_script(text: str) -> None:
+    assert clean_text(text, field="name", max_length=40) == text
+    for form in ("NFC", "NFD"):
+        assert clean_text(unicodedata.normalize(form, text), field="name", max_length=80)
+
+
+def test_it_takes_no_name_that_looks_like_another() -> None:
+    taken = [text for text in values.LOOKING_ALIKE if not _is_refused(text)]
+    assert taken == []
+
+
+# Default_Ignorable_Code_Point of Unicode 16.
+_IGNORABLE = (
+    (0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F),
+    (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF),
+    (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["a{}b", "{}ab", "ab{}", "a@{}b.de", "1{}2", "\u0416{}\u0416", "\uae40{}\uae40"])
+def test_it_takes_nothing_that_unicode_says_is_not_shown(name: str) -> None:
+    ignorable = [chr(code) for first, last in _IGNORABLE for code in range(first, last + 1)]
+    assert [ascii(one) for one in ignorable if not _is_refused(name.format(one))] == []
+
+
+def test_it_bounds_how_many_marks_stand_in_a_row() -> None:
+    assert clean_text("A" + MOST_MARKS * "\u0301" + "b", field="name", max_length=40)
+    virama = "\u094d\u200d"
+    for heap in ("\u0301" * (MOST_MARKS + 1), "\u0301" * 199, virama * MOST_MARKS, "\u20dd" * 30):
+        assert _is_refused("\u0915" + heap)
+
+
+def _is_refused(text: str) -> bool:
+    try:
+        clean_text(text, field="name", max_length=300)
+    except InvalidText:
+        return True
+    return False
 
 
 @pytest.mark.parametrize(
@@ -88,7 +151,9 @@ def test_it_misses_a_text_that_nobody_can_see(text: str) -> None:
 
 
 def test_what_was_stored_before_is_read_as_it_is() -> None:
-    registered = CustomerRegistered(name="\u3164\u200b", email=None, phone=None, reference="\ue000")
+    registered = CustomerRegistered(
+        name="\u3164\u200b\ufffd", email="a\u034fb@example.com", phone=None, reference="\ue000"
+    )
     assert CUSTOMER.evolve(CUSTOMER.initial, registered) == Registered()
 
 

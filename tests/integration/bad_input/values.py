@@ -13,7 +13,15 @@ BLANK = (
     "", " ", "\t", "\n", "\u00a0", "\u3000", " \u2003 ", "\u2800", "\u115f", "\u1160", "\u3164", "\uffa0",
     "\u2800 \u3164", "\u034f", "\ufe0f", "\u180b",
 )  # fmt: skip
+# They look like another text: fillers and blanks, joiners of accents, choices of form, marks upon marks.
+LOOKING_ALIKE = (
+    "Alice\u3164", "Alice\u034f Fischer", "A\ufe0flice", "Alice\u1160", "\u17b4Alice", "Al\U000e0100ice",
+    "Alice\u2800Berg", "a\u034fb@example.com", "a.\ufe0fb@example.com", "a+\ufe0fb@example.com", "Ali\uffa0ce",
+    "Ali\u115fce", "Ali\u180bce", "Al\u200dice", "Al\u200cice", "12\ufe0f", "A" + "\u0301" * 30, "Ali\ufffdce",
+    "Ali\ufffcce", "Alice\U00016fe4",
+)  # fmt: skip
 UNPRINTABLE = (
+    *LOOKING_ALIKE,
     "a\x07b", "a\x1b[31mb", "a\x7fb", "a\x85b", "a\nb", "a\rb", "a\tb", "a\u2028b", "a\u2029b",
     "a\u202eb", "a\u202ab", "a\u2066b", "a\u2069b",
     # Nobody sees them: zero width, joiners that join nothing, a soft hyphen, byte order marks, tags.
