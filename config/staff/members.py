@@ -31,6 +31,10 @@ COUNTER_ROLES: Final = frozenset({Role.TELLER, Role.SUPERVISOR})
 """Whose work moves money."""
 
 
+LONGEST_PASSWORD: Final = 1_000
+"""Characters, as every log-in takes them."""
+
+
 class MemberRefused(Exception):
     """Nobody of that name can be made."""
 
@@ -49,6 +53,7 @@ def create_person(*, name: str, role: Role, password: str, check_password: bool 
         raise MemberRefused("A program has no password: use `manage.py create_api_key`.")
     member = StaffMember(username=clean_name(name), is_staff=role in ADMIN_ROLES)
     _check_fields(member)
+    _check_text(password)
     if check_password:
         _check_password(member, password)
     member.set_password(password)
@@ -169,6 +174,14 @@ def _check_fields(member: StaffMember) -> None:
         member.clean_fields(exclude=["password"])
     except ValidationError as error:
         raise MemberRefused(" ".join(error.messages)) from error
+
+
+def _check_text(password: str) -> None:
+    """Refuses a password that no log-in could be sent, or would take. Raises `MemberRefused`."""
+    if len(password) > LONGEST_PASSWORD:
+        raise MemberRefused(f"A password has at most {LONGEST_PASSWORD:,} characters.")
+    if "\0" in password or any("\ud800" <= one <= "\udfff" for one in password):
+        raise MemberRefused("A password is text in UTF-8, without the character NUL.")
 
 
 def _check_password(member: StaffMember, password: str) -> None:

@@ -20,12 +20,12 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 
+from config.staff.members import LONGEST_PASSWORD
 from config.staff.models import StaffMember
 from eventstore import operations
 from eventstore.rest.problems import problem_response
 from views_readmodel.pages.viewing import SIGNED_IN, go_to, page
 
-LONGEST: Final = 1_000  # characters, as the API's log-in takes them
 GIVEN: Final = "Your password was given to you. Log in to the pages and choose one of your own; then it is good here."
 _API: Final = "/api/"
 _OPEN: Final = ("password", "log-in", "log-out", "theme")
@@ -37,7 +37,12 @@ def password_field(label: str, *, autocomplete: str = "new-password", help_text:
     widget = forms.PasswordInput(attrs={"class": "input", "autocomplete": autocomplete})
     missing = {"required": f"{label} is missing."}
     return forms.CharField(
-        label=label, max_length=LONGEST, strip=False, widget=widget, help_text=help_text, error_messages=missing
+        label=label,
+        max_length=LONGEST_PASSWORD,
+        strip=False,
+        widget=widget,
+        help_text=help_text,
+        error_messages=missing,
     )
 
 

@@ -158,6 +158,32 @@ def test_the_command_refuses_with_one_clear_line(committed_db: Database, monkeyp
         _create_staff(monkeypatch, name, PASSWORD, "service")
 
 
+def test_the_command_takes_no_password_that_no_log_in_takes(
+    committed_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"gert-{new_id()}"
+    for password in (f"{PASSWORD}\0", f"{PASSWORD}\udcff", "x" * 1_001, "x" * 5_000_000):
+        with pytest.raises(CommandError, match=r"at most 1,000 characters|without the character NUL"):
+            _create_staff(monkeypatch, name, password)
+    for broken in (b"\xff" + PASSWORD.encode() + b"\n", PASSWORD.encode() + b"\xce\n", b"\xed\xa0\x80\n"):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(broken), encoding="utf-8"))
+        with pytest.raises(CommandError, match="not text in UTF-8"):
+            call_command("create_staff", name, role="teller", password_stdin=True)
+    assert not StaffMember.objects.filter(username=name).exists()
+    long = "".join(map(chr, range(0x4E00, 0x4E00 + 1_000)))
+    _create_staff(monkeypatch, name, long)
+    assert StaffMember.objects.get(username=name).check_password(long)
+
+
+def test_the_command_makes_wide_letters_of_a_name_the_usual_ones(
+    anybody: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"ada-{new_id()}"
+    wide = name.replace("ada", "\uff41\uff44\uff41")
+    assert _create_staff(monkeypatch, wide, PASSWORD) == f"{name} may sign in as teller.\n"
+    assert _log_in(anybody, name, PASSWORD).status_code == 200
+
+
 def test_the_command_asks_only_on_a_terminal(committed_db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     with pytest.raises(CommandError, match="--password-stdin"):

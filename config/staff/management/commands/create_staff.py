@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from config.staff.members import MemberRefused, create_person
+from config.staff.members import LONGEST_PASSWORD, MemberRefused, create_person
 from config.staff.roles import Role
 
 PEOPLE = [role.value for role in Role if role is not Role.SERVICE]
@@ -38,10 +38,18 @@ class Command(BaseCommand):
 
 def _read_password(*, from_stdin: bool) -> str:
     if from_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
+        return _first_line()
     if not sys.stdin.isatty():
         raise CommandError("There is no terminal to ask on: give the password with --password-stdin.")
     password = getpass.getpass("Password: ")
     if getpass.getpass("The same again: ") != password:
         raise CommandError("The two passwords differ; nobody was made.")
     return password
+
+
+def _first_line() -> str:
+    """Of standard input, and no more of it than tells that it is too long."""
+    try:
+        return sys.stdin.readline(LONGEST_PASSWORD + 2).rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise CommandError("The password is not text in UTF-8.") from error
