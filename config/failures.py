@@ -35,7 +35,10 @@ def not_understood(request: HttpRequest, *, status: int) -> HttpResponse:
 
 
 def form_expired(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """403 for a form without a valid token."""
+    """403 for a form without a valid token; 405 where no form is taken, which Django has not asked yet."""
+    methods = getattr(request.resolver_match and request.resolver_match.func, "methods", None)
+    if methods and request.method not in methods:
+        return failures.not_allowed(request, methods=methods)
     return _in_admin(request, 403, template="errors/form_expired.html") or failures.form_expired(request, reason)
 
 

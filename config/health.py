@@ -16,6 +16,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from config.celery import app as celery_app
@@ -28,6 +29,7 @@ KEPT_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
 
+@csrf_exempt  # it changes nothing, so that whoever asks otherwise may be told so
 @never_cache
 @require_safe
 def live(_request: HttpRequest) -> JsonResponse:
@@ -35,6 +37,7 @@ def live(_request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
+@csrf_exempt  # it changes nothing, so that whoever asks otherwise may be told so
 @never_cache
 @require_safe
 def ready(_request: HttpRequest) -> JsonResponse:

@@ -61,6 +61,7 @@ def page(permission: str, *, methods: Sequence[str] = ("GET", "HEAD")) -> Callab
             return response
 
         guarded.required_permission = str(permission)  # type: ignore[attr-defined]
+        guarded.methods = tuple(methods)  # type: ignore[attr-defined]
         return guarded
 
     return decorate

@@ -160,3 +160,20 @@ def test_no_form_and_no_write_of_a_session_goes_without_a_csrf_token(committed_d
     other = {"Origin": "https://evil.example", "X-CSRFToken": "a" * 32}
     strict.cookies["csrftoken"] = "a" * 32
     assert strict.post("/customers/register", {"name": "Mallory"}, headers=other).status_code == 403
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "PROPFIND", "POST"])
+@pytest.mark.parametrize("signed_in", [True, False])
+def test_an_address_that_takes_no_form_says_what_it_takes_instead_of_asking_for_a_csrf_token(
+    method: str, signed_in: bool, committed_db: Database
+) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    if signed_in:
+        strict.force_login(member_of(Role.SUPERVISOR))
+    shown = ["/", "/accounts", "/customers", "/transfers", "/find", "/health/live", "/health/ready", "/metrics"]
+    forms = ["/log-in", "/log-out", "/theme", "/password", "/customers/register", "/transfers/new"]
+    for address in shown if method == "POST" else shown + forms:
+        answered = strict.generic(method, address)
+        assert answered.status_code == 405, address
+        assert {"GET", "POST"} & set(answered.headers["Allow"].split(", "))
+        assert method not in answered.headers["Allow"].split(", ")
