@@ -1,10 +1,12 @@
 """Serves Django's WSGI application from an ASGI server: every request in a thread, as a WSGI server would.
 
 Why not Django's own ASGI handler: its synchronous middleware makes it several times slower, and loses the connection
-that a thread keeps to the database. Measured beside the plain WSGI server: docs/adr/0013. An answer that fits is sent
-in one piece; a long one is passed on chunk by chunk, no faster than it is read, and given up when its reader stalls,
-for it holds a thread. What cannot be meant is refused before a thread has it: a body that is too large, too slow or cut
-off (`config.bodies`), and two headers where one decides. Used by `config.asgi`.
+that a thread keeps to the database. Measured beside the plain WSGI server: docs/adr/0013. What is in memory is sent in
+one piece and a file piece by piece, and neither holds a thread while it is read. An answer that is made while it is
+read does: it is passed on chunk by chunk, no faster than it is read, and whoever makes such answers sees to it that few
+are under way (`eventstore.rest.csv_files`). A reader that stalls is given up. What cannot be meant is refused before a
+thread has it: a body that is too large, too slow or cut off (`config.bodies`), and two headers where one decides. Used
+by `config.asgi`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ import io
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Protocol
+from contextlib import suppress
+from typing import IO, Any, Final, Protocol
 
 from config.bodies import Bodies, ClientGone, Place, RequestTooLarge, RequestTooSlow, TooManyBodies
 
@@ -25,8 +28,10 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 IN_ONE_PIECE_BYTES: Final = 256 * 1024
+FILE_PIECE_BYTES: Final = 64 * 1024
+"""As much of a file is in memory while its reader takes its time."""
 STALL_SECONDS: Final = 20.0
-"""How long a reader may take for one chunk of a long answer."""
+"""How long a reader may take for one chunk of a long answer, or for one piece of a file."""
 
 _PLAIN_NAMES: Final = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 _SINGLE: Final = {b"authorization": "Authorization", b"idempotency-key": "Idempotency-Key"}
@@ -41,6 +46,24 @@ class Refuse(Protocol):
     ) -> tuple[int, Headers, bytes]:
         """`code` is that of a problem; `field` names the header that is wrong."""
         ...
+
+
+class File:
+    """An open file as an answer: what PEP 3333 calls `wsgi.file_wrapper`."""
+
+    def __init__(self, source: IO[bytes], _block_bytes: int = 0) -> None:
+        self._source = source
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.read, b"")
+
+    def read(self) -> bytes:
+        """The next piece; empty at the end."""
+        return self._source.read(FILE_PIECE_BYTES)
+
+    def close(self) -> None:
+        """Ends the answer, for the application too, which puts an end of its own in the place of the file's."""
+        self._source.close()
 
 
 class Bridge:
@@ -103,33 +126,61 @@ class Bridge:
                 raise ClientGone from None
 
         try:
-            last = await loop.run_in_executor(self._threads, self._answer, environ_of(scope, body), pass_on)
+            last, file = await loop.run_in_executor(self._threads, self._answer, environ_of(scope, body), pass_on)
         except ClientGone:  # the answer stays cut off
             return
-        for message in last:
-            await send(message)
+        if file is None:
+            for message in last:
+                await send(message)
+        else:
+            await self._send_file(last, file, send)
 
-    def _answer(self, environ: dict[str, Any], pass_on: Callable[[Message], None]) -> list[Message]:
-        """Runs the application, in a thread of ours; answers with what is left to send."""
+    async def _send_file(self, begun: list[Message], file: File, send: Send) -> None:
+        """Sends what was read of a file, and the rest; a thread reads each piece, and none waits for the reader."""
+        loop = asyncio.get_running_loop()
+
+        async def pass_on(message: Message) -> None:
+            async with asyncio.timeout(self._stall_seconds):
+                await send(message)
+
+        try:
+            with suppress(TimeoutError):  # the answer stays cut off
+                for message in begun:
+                    await pass_on(message)
+                while piece := await loop.run_in_executor(self._threads, file.read):
+                    await pass_on({"type": "http.response.body", "body": piece, "more_body": True})
+                await pass_on({"type": "http.response.body", "body": b""})
+        finally:
+            await loop.run_in_executor(self._threads, file.close)
+
+    def _answer(self, environ: dict[str, Any], pass_on: Callable[[Message], None]) -> tuple[list[Message], File | None]:
+        """Runs the application, in a thread of ours; answers with what is left to send, and the file behind that."""
         started: list[Message] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> None:
             started[:] = [{"type": "http.response.start", "status": int(status[:3]), "headers": _encoded(headers)}]
 
         chunks = self._application(environ, start_response)
+        file: File | None = None
         try:
             if environ["REQUEST_METHOD"] == "HEAD":
-                return [*started, {"type": "http.response.body", "body": b""}]
+                return [*started, {"type": "http.response.body", "body": b""}], None
+            if isinstance(chunks, File):
+                piece = chunks.read()
+                file = chunks if len(piece) == FILE_PIECE_BYTES else None
+                return [*started, {"type": "http.response.body", "body": piece, "more_body": file is not None}], file
+            if not getattr(chunks, "streaming", True):  # Django's word for what is in memory as a whole
+                return [*started, {"type": "http.response.body", "body": b"".join(chunks)}], None
             first, rest = _first_piece(iter(chunks))
             if rest is None:
-                return [*started, {"type": "http.response.body", "body": first}]
+                return [*started, {"type": "http.response.body", "body": first}], None
             pass_on(started[0])
             pass_on({"type": "http.response.body", "body": first, "more_body": True})
             for chunk in rest:
                 pass_on({"type": "http.response.body", "body": chunk, "more_body": True})
-            return [{"type": "http.response.body", "body": b""}]
+            return [{"type": "http.response.body", "body": b""}], None
         finally:
-            if close := getattr(chunks, "close", None):
+            if file is None and (close := getattr(chunks, "close", None)):
                 close()
 
 
@@ -153,6 +204,7 @@ def environ_of(scope: Scope, body: bytes) -> dict[str, Any]:
         "wsgi.url_scheme": scope["scheme"],
         "wsgi.input": io.BytesIO(body),
         "wsgi.errors": sys.stderr,
+        "wsgi.file_wrapper": File,
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 
 from config.bodies import MOST_BODY_BYTES, SMALL_BYTES, Bodies
-from config.bridge import IN_ONE_PIECE_BYTES, Bridge, environ_of
+from config.bridge import FILE_PIECE_BYTES, IN_ONE_PIECE_BYTES, Bridge, environ_of
 
 Environ = dict[str, Any]
 SCOPE = {
@@ -127,6 +128,98 @@ def test_who_does_not_read_on_is_given_up_and_the_thread_is_free_again() -> None
     asyncio.run(_bridge(application, stall_seconds=0.05)(SCOPE, receive, send))
     assert [message.get("more_body", True) for message in sent] == [True] * 3  # nothing says that this was all
     assert closed == [True]
+
+
+class _Opened(io.BytesIO):
+    """A file that tells whether it is open still."""
+
+    def __init__(self, content: bytes, opened: list[_Opened]) -> None:
+        super().__init__(content)
+        opened.append(self)
+
+
+def _serving(content: bytes, opened: list[_Opened]) -> Callable[..., Any]:
+    def application(environ: Environ, start_response: Callable[..., Any]) -> Any:
+        start_response("200 OK", [])
+        if environ["REQUEST_METHOD"] == "PUT":
+            return [b"another"]
+        return environ["wsgi.file_wrapper"](_Opened(content, opened), 4_096)
+
+    return application
+
+
+@pytest.mark.parametrize("length", [0, 1, FILE_PIECE_BYTES - 1, FILE_PIECE_BYTES, FILE_PIECE_BYTES * 5 + 1])
+def test_it_sends_a_file_whole_and_closes_it(length: int) -> None:
+    opened: list[_Opened] = []
+    content = (b"0123456789" * length)[:length]
+    sent = _ask(_serving(content, opened))
+    assert b"".join(message.get("body", b"") for message in sent) == content
+    assert [message.get("more_body", False) for message in sent[1:]] == [True] * (len(sent) - 2) + [False]
+    assert all(len(message.get("body", b"")) <= FILE_PIECE_BYTES for message in sent)
+    assert [file.closed for file in opened] == [True]
+
+
+def test_whoever_does_not_read_holds_no_thread_with_a_file_nor_with_what_is_in_memory() -> None:
+    opened: list[_Opened] = []
+    content = b"x" * (IN_ONE_PIECE_BYTES * 2)
+    serving = _serving(content, opened)
+
+    class InMemory(list[bytes]):
+        streaming = False
+
+    def application(environ: Environ, start_response: Callable[..., Any]) -> Any:
+        if environ["REQUEST_METHOD"] == "PATCH":
+            start_response("200 OK", [])
+            return InMemory([content])
+        return serving(environ, start_response)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    async def all_of_them() -> None:
+        bridge = _bridge(application, stall_seconds=3_600)  # with one thread
+        read_on = asyncio.Event()
+        bodies: list[bytearray] = []
+
+        async def asking(method: str) -> None:
+            body = bytearray()
+            bodies.append(body)
+
+            async def send(message: dict[str, Any]) -> None:
+                if method != "PUT":
+                    await read_on.wait()
+                body.extend(message.get("body", b""))
+
+            await bridge({**SCOPE, "method": method}, receive, send)
+
+        slow = [asyncio.ensure_future(asking(method)) for method in ("GET", "PATCH") * 10]
+        await asyncio.wait_for(asking("PUT"), 30)
+        assert bodies[-1] == b"another"
+        assert not any(one.done() for one in slow)
+        read_on.set()
+        await asyncio.gather(*slow)
+        assert all(body == content for body in bodies[:-1])
+
+    asyncio.run(all_of_them())
+    assert [file.closed for file in opened] == [True] * 10
+
+
+def test_whoever_does_not_read_a_file_on_is_given_up_and_it_is_closed() -> None:
+    opened: list[_Opened] = []
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: dict[str, Any]) -> None:
+        if len(sent) == 3:
+            await asyncio.Event().wait()  # for ever
+        sent.append(message)
+
+    application = _serving(b"x" * FILE_PIECE_BYTES * 9, opened)
+    asyncio.run(_bridge(application, stall_seconds=0.05)(SCOPE, receive, send))
+    assert [message.get("more_body", True) for message in sent] == [True] * 3  # nothing says that this was all
+    assert [file.closed for file in opened] == [True]
 
 
 def test_whoever_asks_for_the_head_alone_is_not_read_a_body_to() -> None:

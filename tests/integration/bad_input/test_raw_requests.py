@@ -23,6 +23,8 @@ SLOW_CLIENTS = 60
 """More than the server has threads."""
 IDLE_CLIENTS = 1_500
 """More than a server takes that nobody has told how many there may be."""
+LONG_FILE = b"/static/drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js.map"
+"""4 MB: more than a system takes for a client that does not read."""
 STREAMS = 60
 OWN_FILES = 4_096
 
@@ -166,6 +168,18 @@ def test_clients_that_are_slow_to_ask_hold_up_nobody_and_are_given_up(daybook: D
         _answers(daybook)
         for client in clients:
             assert client.recv(65_536).startswith(b"HTTP/1.1 408 ")
+
+
+def test_clients_that_do_not_read_a_file_hold_up_nobody(daybook: Daybook) -> None:
+    with ExitStack() as stack:
+        for _ in range(SLOW_CLIENTS):
+            client = stack.enter_context(closing(socket.socket()))
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+            client.settimeout(PATIENCE_SECONDS)
+            client.connect(("127.0.0.1", daybook.port))
+            client.sendall(b"GET " + LONG_FILE + b" HTTP/1.1\r\n" + HOST + b"\r\n")
+            assert client.recv(12) == b"HTTP/1.1 200"
+        _answers(daybook)
 
 
 @pytest.fixture
