@@ -238,7 +238,7 @@ def test_an_action_on_what_is_not_there_does_nothing(address: str, name: str, op
             with nothing_is_written(but="public.django_session"):
                 sent = {"action": name, "_selected_action": selected, "index": "0", "select_across": "0", **more}
                 status = operator.post(address, sent).status_code
-            if status not in TOLD:
+            if status not in {*TOLD, 413}:  # more than a form may have, in fields or in bytes
                 wrong.append((str(selected)[:60], more, status))
     assert not wrong
 
