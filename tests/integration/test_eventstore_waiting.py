@@ -429,8 +429,9 @@ def test_what_somebody_else_is_at_is_left_to_them(app: psycopg.Connection) -> No
     assert shop.picked(stuck) == 1
 
 
-def test_of_what_waits_under_one_key_each_has_its_turn(app: psycopg.Connection) -> None:
-    registry, stuck = SubscriptionRegistry(), new_id()
+def _counting(stuck: UUID) -> Shop:
+    """A shop in which each item that is added is counted in one stream."""
+    registry = SubscriptionRegistry()
 
     @registry.subscriber(id="counting")
     class Counting:
@@ -439,12 +440,17 @@ def test_of_what_waits_under_one_key_each_has_its_turn(app: psycopg.Connection) 
             command = facts.PickOrder(cart_id=recorded.event_id, quantity=recorded.version)
             return Execute(aggregate=WAREHOUSE, stream_id=stuck, command=command, creates=True)
 
-    shop = Shop(registry)
+    return Shop(registry)
+
+
+def test_of_what_waits_under_one_key_each_has_its_turn(app: psycopg.Connection) -> None:
+    stuck = new_id()
+    shop = _counting(stuck)
     with _locked(app, stuck):
         shop.add(shop.open(), "a", "b")
         assert shop.drain()
     make_due()
-    (counting,) = registry.all()
+    (counting,) = shop.store.subscriptions.all()
     assert parking.retry_waiting(counting, store=shop.store)
     assert shop.picked(stuck) == 1
     assert _attempts() == [0]
@@ -455,16 +461,8 @@ def test_of_what_waits_under_one_key_each_has_its_turn(app: psycopg.Connection) 
 
 
 def test_a_drain_goes_on_with_what_waited_until_nothing_is_left(app: psycopg.Connection) -> None:
-    registry, stuck = SubscriptionRegistry(), new_id()
-
-    @registry.subscriber(id="counting")
-    class Counting:
-        @handles(facts.ItemAdded)
-        def count(self, recorded: RecordedEvent[facts.ItemAdded]) -> Execute:
-            command = facts.PickOrder(cart_id=recorded.event_id, quantity=recorded.version)
-            return Execute(aggregate=WAREHOUSE, stream_id=stuck, command=command, creates=True)
-
-    shop = Shop(registry)
+    stuck = new_id()
+    shop = _counting(stuck)
     with _locked(app, stuck):
         shop.add(shop.open(), "a", "b", "c")
         assert shop.drain()
