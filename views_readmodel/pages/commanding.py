@@ -74,6 +74,13 @@ class CommandForm(forms.Form):
             field.widget.attrs.setdefault("class", "input")
             field.error_messages["required"] = f"{field.label} is missing."
 
+    def clean(self) -> dict[str, Any]:
+        """Refuses a field that was sent twice: which would count?"""
+        for name in self.fields:
+            if len(self.data.getlist(name)) > 1:
+                self.add_error(name, "This was sent twice. Send it once.")
+        return self.cleaned_data
+
     def wrong_field(self) -> str:
         """The first field that something is wrong with; "" when none is."""
         return next((field.name for field in self.visible_fields() if field.errors), "")

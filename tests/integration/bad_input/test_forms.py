@@ -167,6 +167,9 @@ def test_a_bad_value_stands_beside_its_error_keeps_the_rest_and_writes_nothing(
                 desk.client.post(address, missing), field_name, good, hidden=field_name == "key"
             ):
                 wrong.append((field_name, "missing", 0))
+            twice = good | {field_name: [good.get(field_name, ""), good.get(field_name, "")]}
+            if not _told(desk.client.post(address, twice), field_name, good, hidden=field_name == "key"):
+                wrong.append((field_name, "sent twice", 0))
         assert not wrong
         for content_type in (
             "application/json",

@@ -62,7 +62,7 @@ class NewTransferForm(CommandForm):
 
     def clean(self) -> dict[str, Any]:
         """What can be seen to be wrong before it is sent; the accounts themselves judge the rest when it runs."""
-        cleaned = super().clean() or self.cleaned_data
+        cleaned = super().clean()
         payer, payee = cleaned.get("from_account"), cleaned.get("to_account")
         if payer is None or payee is None:
             return cleaned
