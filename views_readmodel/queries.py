@@ -18,6 +18,7 @@ from uuid import UUID
 import msgspec
 from django.db import connections, router
 
+from accounts.numbers import is_number
 from eventstore.rest.freshness import MAX_WAIT_SECONDS, NotYetVisible, read_until
 from eventstore.tables import Row
 from transfers.published.events import FINAL_STATUSES, TransferStatus
@@ -97,6 +98,15 @@ FROM (
 ) AS a
 LEFT JOIN readmodel.customer c ON c.customer_id = a.customer_id
 ORDER BY a.opened_at DESC, a.account_id DESC
+"""
+
+# The account of a number. The number is one of the words that are searched, and there is an index of those.
+_ACCOUNT_OF_NUMBER = """
+SELECT a.account_id, a.number, a.title, a.customer_id, a.currency, a.balance, a.state, a.reference, a.opened_at,
+    a.changed_at, a.version, c.name
+FROM readmodel.account a
+LEFT JOIN readmodel.customer c ON c.customer_id = a.customer_id
+WHERE a.search @@ plainto_tsquery('simple', %(number)s) AND a.number = %(number)s
 """
 
 # What a customer holds in each currency.
@@ -409,6 +419,12 @@ def accounts_by_id(*, account_ids: Collection[UUID]) -> dict[UUID, AccountView]:
     """Those of the accounts that are visible, by their ids."""
     rows = _rows(_ACCOUNTS_BY_ID, AccountView, account_ids=list(account_ids)) if account_ids else []
     return {row.account_id: row for row in rows}
+
+
+def account_of_number(*, number: str) -> AccountView | None:
+    """The account that has the number, written with or without spaces, if it is visible."""
+    digits = "".join(number.split())
+    return _first(_rows(_ACCOUNT_OF_NUMBER, AccountView, number=digits)) if is_number(digits) else None
 
 
 def find_accounts(

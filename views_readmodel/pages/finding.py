@@ -61,6 +61,15 @@ def _transfers(asked: str, id: UUID | None) -> Sequence[TransferRow]:
 
 
 def _accounts(asked: str, id: UUID | None) -> list[queries.AccountView]:
-    if id is None:
-        return queries.find_accounts(search=asked, limit=EACH + 1)
-    return list(queries.accounts_by_id(account_ids=[id]).values())
+    if id is not None:
+        return list(queries.accounts_by_id(account_ids=[id]).values())
+    return matching_accounts(asked, limit=EACH + 1)
+
+
+def matching_accounts(asked: str, *, currency: str | None = None, limit: int) -> list[queries.AccountView]:
+    """The account that has this number, then the newest of those that the words are found in."""
+    found = queries.find_accounts(search=asked, currency=currency, limit=limit)
+    meant = queries.account_of_number(number=asked)
+    if meant is None or currency not in (None, meant.currency):
+        return found
+    return [meant, *(other for other in found if other.account_id != meant.account_id)][:limit]

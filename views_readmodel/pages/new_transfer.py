@@ -29,6 +29,7 @@ from views_readmodel import queries
 from views_readmodel.drafts import keeping
 from views_readmodel.drafts.keeping import Draft
 from views_readmodel.pages.commanding import USED_ALREADY_CODE, carry_out, shown
+from views_readmodel.pages.finding import matching_accounts
 from views_readmodel.pages.forms.transfers import NewTransferForm
 from views_readmodel.pages.viewing import go_to, page, typed
 
@@ -90,10 +91,10 @@ def _send(request: HttpRequest, form: NewTransferForm, draft: Draft) -> HttpResp
 def suggest_accounts(request: HttpRequest) -> HttpResponse:
     """Accounts for what has been typed so far; with nothing typed, whom the payer paid last."""
     search = typed(request, "from_account") or typed(request, "to_account")
-    payer = _by_number(request.GET.get("payer", ""))
+    payer = queries.account_of_number(number=request.GET.get("payer", ""))
     currency = payer.currency if payer else None
     if len(search) >= 2:
-        found = queries.find_accounts(search=search, currency=currency, limit=SUGGESTIONS)
+        found = matching_accounts(search, currency=currency, limit=SUGGESTIONS)
     elif payer:
         found = _recent_counterparties(payer)
     else:
@@ -173,13 +174,7 @@ def _cautions(payer: queries.AccountView, payee: queries.AccountView, amount_min
 
 def _typed(form: NewTransferForm, name: str) -> queries.AccountView | None:
     """The account whose number stands in the form already."""
-    return _by_number(str(form[name].value() or ""))
-
-
-def _by_number(number: str) -> queries.AccountView | None:
-    if not (number.isascii() and number.isdigit()):
-        return None
-    return next((account for account in queries.accounts(search=number, limit=5) if account.number == number), None)
+    return queries.account_of_number(number=str(form[name].value() or ""))
 
 
 def _recent_counterparties(payer: queries.AccountView) -> list[queries.AccountView]:

@@ -24,10 +24,10 @@ class AccountNumberField(forms.CharField):
                 "This is no account number: a digit is wrong or missing. Type a name to search for the account.",
                 code="invalid",
             )
-        found = [account for account in queries.accounts(search=text, limit=5) if account.number == text]
-        if not found:
+        found = queries.account_of_number(number=text)
+        if found is None:
             raise forms.ValidationError("No account has this number.", code="account_not_found")
-        return found[0]
+        return found
 
 
 class NewTransferForm(CommandForm):
