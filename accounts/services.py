@@ -142,7 +142,7 @@ class EntryAlreadyReversed(Refusal):
 
 
 class PayOutIsWhole(Refusal):
-    """A closed account is paid out whole."""
+    """A closed account is paid out whole, and it does not hold this amount."""
 
     code = "invalid_state"
 

@@ -160,14 +160,11 @@ PAY_OUT: Final = Action(
     },
     hindrance=_nothing_held,
     sentence=lambda account: f"A refund came back after closing. You pay out all {_held(account)} in cash.",
-    form=lambda data, _account: PayOutForm(data),
-    call=lambda context, account, asked: services.pay_out(
-        context=context,
-        account_id=account.account_id,
-        amount=format_amount(account.balance, account.currency),
-        **asked,
+    form=lambda data, account: PayOutForm(
+        data, held=format_amount(account.balance, account.currency), currency=account.currency
     ),
-    done=lambda account, _: f"{_held(account)} paid out.",
+    call=lambda context, account, asked: services.pay_out(context=context, account_id=account.account_id, **asked),
+    done=lambda account, asked: f"{_asked(account, asked)} paid out.",
     submit="Pay out",
 )
 

@@ -8,7 +8,7 @@ call one service each, through here, and nothing deeper.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar, cast
 from uuid import UUID
 
 import structlog
@@ -24,7 +24,7 @@ from eventstore.metadata import Metadata, actor_of
 from eventstore.refusals import InvalidValue, Refusal
 from eventstore.rest.correlation import correlation_id_of, parse_uuid
 from eventstore.rest.freshness import NotYetVisible
-from eventstore.store import Answered, StreamNotFound
+from eventstore.store import Answered, StreamNotFound, VersionMismatch
 from views_readmodel import queries
 
 A = TypeVar("A", bound=Struct)
@@ -45,6 +45,10 @@ IN_PROGRESS: Final = (
     "The same request is still being worked on. Wait a moment, then send it again: nothing is done twice."
 )
 CHANGED_MEANWHILE: Final = "Somebody else is changing this at the same moment. Nothing was done; send it again."
+CHANGED_SINCE: Final = (
+    "Somebody else has changed this since you opened the form. Nothing was done; look at what stands there now, and"
+    " open the form again."
+)
 
 
 class KeyField(forms.UUIDField):
@@ -76,10 +80,15 @@ class CommandForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         """Refuses a field that was sent twice: which would count?"""
+        sent = cast("QueryDict", self.data)
         for name in self.fields:
-            if len(self.data.getlist(name)) > 1:
+            if len(sent.getlist(name)) > 1:
                 self.add_error(name, "This was sent twice. Send it once.")
         return self.cleaned_data
+
+    def is_damaged(self) -> bool:
+        """Whether something is wrong with what nobody types."""
+        return any(field.errors for field in self.hidden_fields())
 
     def wrong_field(self) -> str:
         """The first field that something is wrong with; "" when none is."""
@@ -112,6 +121,8 @@ def carry_out(request: HttpRequest, form: CommandForm, call: Callable[[CommandCo
         form.add_error(None, IN_PROGRESS)
     except (StreamConflict, StreamBusy):
         form.add_error(None, CHANGED_MEANWHILE)
+    except VersionMismatch:
+        form.add_error(None, CHANGED_SINCE)
     return None
 
 

@@ -89,11 +89,13 @@ def change(request: HttpRequest, customer_id: UUID) -> HttpResponse:
     """Renames a customer, or changes how they are reached."""
     found = _customer(customer_id)
     now = {"name": found.name, "email": found.email, "phone": found.phone}
-    form = ChangeCustomerForm(request.POST or None, initial=now)
+    form = ChangeCustomerForm(request.POST or None, initial=now | {"version": found.version})
 
     def call(context: CommandContext) -> Answered[services.ChangedCustomer]:
-        changed = {name: value for name, value in _given(form).items() if value != now[name]}
-        return services.change_customer(context=context, customer_id=customer_id, **changed)
+        given = _given(form)
+        seen = given.pop("version")
+        changed = {name: value for name, value in given.items() if value != now[name]}
+        return services.change_customer(context=context, customer_id=customer_id, expected_version=seen, **changed)
 
     if form.is_valid() and (made := carry_out(request, form, call)):
         messages.success(request, f"{form.cleaned_data['name']} is changed.")

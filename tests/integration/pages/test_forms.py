@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.published.money import DECIMALS
 from config.staff.roles import Role
 from config.staff.tasks import prune
-from tests.integration.counter import Counter, dispatch, dispatching, member_of
+from tests.integration.counter import Counter, dispatch, dispatching, member_of, refund
 from tests.integration.pages.desk import Desk, Form
 from views_readmodel import queries
 from views_readmodel.drafts.keeping import MOST_DRAFTS
@@ -244,6 +244,80 @@ def test_closing_an_account_that_holds_money_is_refused_in_words(supervisor: Des
     for answered in (supervisor.get(address), supervisor.send(address, sent)):
         assert answered.status_code == 409
         assert "this one holds 20.00 EUR" in answered.content.decode()
+
+
+def _closed_with_refund(counter: Counter, supervisor: Desk) -> UUID:
+    account = counter.account("0.00")
+    dispatch()
+    supervisor.fill_in(f"/accounts/{account}/close", reason="Moved away")
+    refund(account, amount=500)
+    dispatch()
+    return account
+
+
+def test_paying_out_again_says_what_was_paid_out(supervisor: Desk, counter: Counter) -> None:
+    account = _closed_with_refund(counter, supervisor)
+    address = f"/accounts/{account}/pay-out"
+    form = supervisor.form(address)
+    assert form["amount"] == "5.00"
+    for _ in range(2):  # the answer to the first was lost
+        shown = supervisor.get(supervisor.send(address, form).headers["Location"]).content.decode()
+        assert "5.00 EUR paid out." in shown
+        dispatch()
+    assert counter.balance(account) == "0.00"
+
+
+def test_what_came_in_since_it_was_counted_out_is_not_paid_out_with_it(supervisor: Desk, counter: Counter) -> None:
+    account = _closed_with_refund(counter, supervisor)
+    address = f"/accounts/{account}/pay-out"
+    form = supervisor.form(address)
+    refund(account, amount=300)
+    dispatch()
+    refused = supervisor.send(address, form)
+    page = refused.content.decode()
+    assert refused.status_code == 200
+    assert "is paid out whole, and it does not hold this amount" in page
+    assert "You pay out all 8.00 EUR" in page
+    assert counter.balance(account) == "8.00"
+    again = Form(page, action=address).fields
+    assert again["amount"] == "8.00"
+    supervisor.send(address, again)
+    dispatch()
+    assert counter.balance(account) == "0.00"
+
+
+def test_what_somebody_else_changed_of_a_customer_is_not_undone(teller: Desk, counter: Counter) -> None:
+    customer = counter.customer(email="first@example.com")
+    dispatch()
+    address = f"/customers/{customer}/change"
+    opened = teller.form(address)
+    counter.patch(f"customers/{customer}", {"email": "second@example.com"})
+    dispatch()
+    refused = teller.send(address, opened | {"phone": "030 1"})
+    assert refused.status_code == 200
+    assert "Somebody else has changed this since you opened the form" in refused.content.decode()
+    dispatch()
+    teller.fill_in(address, phone="030 1")
+    dispatch()
+    found = queries.customer(customer_id=customer)
+    assert found is not None
+    assert (found.email, found.phone) == ("second@example.com", "030 1")
+
+
+def test_an_account_is_found_by_its_number_whatever_others_are_called(teller: Desk, counter: Counter) -> None:
+    payer, payee = counter.account("500.00"), counter.account("100.00")
+    numbers = _numbers(payer, payee)
+    for number in numbers:
+        for _ in range(8):
+            counter.account(title=f"Part of {number}")
+    dispatch()
+    review = teller.fill_in(
+        "/transfers/new", from_account=f"{numbers[0][:4]} {numbers[0][4:]}", to_account=numbers[1], amount="150.00"
+    )
+    assert review.status_code == 303, "both are known"
+    for address in (f"/find?q={numbers[1]}", f"/transfers/accounts?to_account={numbers[1]}&payer={numbers[0]}"):
+        page = teller.get(address).content.decode()
+        assert f"/accounts/{payee}" in page or f'data-value="{numbers[1]}"' in page, address
 
 
 def test_a_new_transfer_says_what_is_wrong_with_each_account(teller: Desk, counter: Counter) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+from django.forms import HiddenInput
 from django.http import QueryDict
 
 from accounts.published.text import (
@@ -10,6 +13,7 @@ from accounts.published.text import (
     MAX_REFERENCE_LENGTH,
     MAX_TITLE_LENGTH,
 )
+from eventstore.refusals import Refusal
 from views_readmodel.pages.commanding import CommandForm
 from views_readmodel.pages.forms.currencies import CurrencyField, currency_of
 from views_readmodel.pages.forms.fields import AmountField, line, write_in
@@ -53,9 +57,25 @@ class CashForm(CommandForm):
 
 
 class PayOutForm(CommandForm):
-    """What refunds brought back to a closed account is paid out whole, so there is no amount to type."""
+    """What refunds brought back to a closed account is paid out whole, so there is no amount to type.
 
+    The form keeps what was seen to be there: that much is counted out, whatever has come in since.
+    """
+
+    amount = AmountField(label="Amount", widget=HiddenInput)
     description = line(label="Description", max_length=MAX_DESCRIPTION_LENGTH, help_text="Stands on the statement.")
+
+    def __init__(self, data: QueryDict | None = None, *, held: str, currency: str) -> None:
+        super().__init__(data, initial={"amount": held})
+        write_in(self, "amount", currency)
+        self._held = held
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Shows the refusal; sent again, the form is about what the account holds now, which the page says."""
+        super().refuse(refusal)
+        anew = cast("QueryDict", self.data).copy()
+        anew["amount"] = self._held
+        self.data = anew
 
 
 class ReasonForm(CommandForm):

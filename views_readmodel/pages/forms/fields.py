@@ -35,13 +35,8 @@ class AmountField(forms.CharField):
     def __init__(self, *, zero_allowed: bool = False, **kwargs: Any) -> None:
         self.currency = ""  # set before validation, by the form that knows the account
         self.zero_allowed = zero_allowed
-        super().__init__(
-            max_length=40,
-            widget=forms.TextInput(
-                attrs={"inputmode": "decimal", "autocomplete": "off", "class": "input input-amount"}
-            ),
-            **kwargs,
-        )
+        typed = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "class": "input input-amount"})
+        super().__init__(max_length=40, **{"widget": typed} | kwargs)
 
     def clean(self, value: Any) -> Any:
         """The amount as text with exactly the currency's decimals; without a currency, as much as can be judged."""
