@@ -61,7 +61,7 @@ class StoreCollector(Collector):
         label = ["subscription"]
         events = GaugeMetricFamily("eventstore_lag_events", "Events still to be handled, up to a limit.", labels=label)
         seconds = GaugeMetricFamily("eventstore_lag_seconds", "How long the next of them has waited.", labels=label)
-        stopped = GaugeMetricFamily("eventstore_stopped", "Ranges that are paused, or held just now.", labels=label)
+        stopped = GaugeMetricFamily("eventstore_stopped", "Ranges that are paused or held.", labels=label)
         parts: dict[str, list[inspection.Part]] = {}
         for part in inspection.parts(using=self._using):
             parts.setdefault(part.subscription, []).append(part)

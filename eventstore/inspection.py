@@ -67,12 +67,12 @@ SELECT s.position, extract(epoch FROM clock_timestamp() - s.heartbeat_at)::float
 FROM eventstore_sequencer s WHERE s.id = 1
 """
 
-# Every checkpoint, and how many events in its range are behind it, counted up to a limit. A replay's shadows are left
-# out: the replay tells of them.
+# Every checkpoint, and how many events in its range are behind it, counted up to a limit. One that was held and has not
+# gone on since is held, between two tries too. A replay's shadows are left out: the replay tells of them.
 _SELECT_CHECKPOINTS = """
 SELECT c.subscription, c.follows, c.bucket_low, c.bucket_high, c.position, c.projection_version, c.status, c.paused_by,
-    c.paused_reason, CASE WHEN c.held_until > clock_timestamp() THEN c.held_reason ELSE '' END, behind.events,
-    COALESCE(extract(epoch FROM clock_timestamp() - behind.since), 0)::float8
+    c.paused_reason, CASE WHEN c.held_until > clock_timestamp() OR behind.events > 0 THEN c.held_reason ELSE '' END,
+    behind.events, COALESCE(extract(epoch FROM clock_timestamp() - behind.since), 0)::float8
 FROM eventstore_checkpoint c
 CROSS JOIN LATERAL (
     SELECT count(*) AS events, min(sequenced_at) AS since
@@ -218,7 +218,7 @@ class Part(NamedTuple):
     status: str
     paused_by: str
     paused_reason: str
-    held_reason: str  # "" unless it is held now
+    held_reason: str  # "" unless it is held
     lag_events: int  # in this range, `MOST_LAG` at most
     lag_seconds: float  # since the next of them had its place in the log
 

@@ -29,6 +29,7 @@ from config.staff.models import StaffMember
 from eventstore import inspection, operations, wakeup
 from eventstore.appending import lock_key
 from eventstore.buckets import bucket_of
+from eventstore.dispatch import drain
 from eventstore.ids import new_id
 from eventstore.management.commands import dispatch
 from eventstore.management.operating import duration
@@ -186,6 +187,49 @@ class TestDispatch:
         fewer.event("ItemAdded", schema_version=2, upcasters={1: dict})(facts.ItemAdded)
         shop.store = EventStore(registry=fewer, subscriptions=shop.store.subscriptions)
         with pytest.raises(CommandError, match=r"^watcher is held at position 0: .*CartOpened"):
+            run(shop, "dispatch", "--until-empty")
+
+    def test_a_hold_that_ends_while_it_looks_is_not_taken_for_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        shop = Shop(watching(note))
+        shop.add(shop.open(), "a")
+        fewer = EventRegistry()
+        fewer.event("ItemAdded", schema_version=2, upcasters={1: dict})(facts.ItemAdded)
+        known, shop.store = shop.store, EventStore(registry=fewer, subscriptions=shop.store.subscriptions)
+
+        def drain_and_be_let_go(**options: Any) -> bool:
+            is_empty = drain(**options)
+            rows("UPDATE eventstore_checkpoint SET held_until = clock_timestamp()")
+            return is_empty
+
+        monkeypatch.setattr(dispatch, "HELD_SECONDS", 0.0)
+        monkeypatch.setattr(dispatch, "drain", drain_and_be_let_go)
+        with pytest.raises(CommandError, match=r"^watcher is held at position 0: .*CartOpened"):
+            run(shop, "dispatch", "--until-empty")
+        shop.store = known
+        assert run(shop, "dispatch", "--until-empty").startswith("Nothing is left: ")
+        assert notes() == ["a"]
+
+    def test_what_is_written_while_it_looks_is_dispatched_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        shop, late = Shop(watching(note)), iter("ab")
+
+        def drain_and_shop(**options: Any) -> bool:
+            is_empty = drain(**options)
+            for sku in late:
+                shop.add(shop.open(), sku)
+                break
+            return is_empty
+
+        monkeypatch.setattr(dispatch, "POLL_SECONDS", 0.0)
+        monkeypatch.setattr(dispatch, "drain", drain_and_shop)
+        assert run(shop, "dispatch", "--until-empty").startswith("Nothing is left: 4 events sequenced")
+        assert notes() == ["a", "b"]
+
+    def test_it_does_not_wait_for_ever_for_what_nobody_comes_to(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        shop = Shop(watching(note))
+        shop.add(shop.open(), "a")
+        monkeypatch.setattr(dispatch, "HELD_SECONDS", 0.0)
+        monkeypatch.setattr(dispatch, "drain", lambda **_: True)
+        with pytest.raises(CommandError, match=r"^2 events left, and no fewer for 0 s\.$"):
             run(shop, "dispatch", "--until-empty")
 
     def test_what_waits_for_a_locked_stream_is_not_taken_for_nothing(
@@ -428,6 +472,23 @@ class TestSubscriptions:
             SET held_until = clock_timestamp() + interval '1 minute', held_reason = 'UnknownEventType: no code'
         """)
         assert "held: UnknownEventType: no code" in run(shop, "subscriptions", "list", "watcher")
+
+    def test_somebody_is_held_between_two_tries_too_and_no_longer_once_it_goes_on(self) -> None:
+        is_full = True
+
+        def fail(recorded: Any) -> None:
+            if is_full:
+                rows("DO $$ BEGIN RAISE EXCEPTION 'made up' USING ERRCODE = '53100'; END $$")
+            note(recorded)
+
+        shop = Shop(watching(fail))
+        shop.add(shop.open(), "a")
+        shop.drain()
+        rows("UPDATE eventstore_checkpoint SET held_until = clock_timestamp()")
+        assert "held: OperationalError: made up" in run(shop, "subscriptions", "list", "watcher")
+        is_full = False
+        shop.drain()
+        assert "held" not in run(shop, "subscriptions", "list", "watcher")
 
     def test_it_lists_what_no_program_knows_and_what_waits_for_a_replay(self) -> None:
         shop = Shop(SUBSCRIPTIONS)

@@ -10,10 +10,10 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.core.management.base import CommandError
-from django.db import connections
+from django.db import connections, transaction
 
 from eventstore import inspection
 from eventstore.dispatch import drain
@@ -31,6 +31,16 @@ AWAY_SECONDS: Final = 1.0
 """How long to wait when the database does not answer."""
 HELD_SECONDS: Final = 15.0
 """How long `--until-empty` waits for what is held: what passes has passed by then."""
+
+# One snapshot for the whole transaction: what is handled goes from one table to another, and back to the first.
+_ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
+
+class _Left(NamedTuple):
+    """What this program has still to do."""
+
+    events: int  # by who has most of them before it; a key that waits for a stream counts as one
+    held: list[str]  # who has something to do and may not, in words
 
 
 class Command(StoreCommand):
@@ -58,24 +68,27 @@ class Command(StoreCommand):
 
     def _empty(self, store: EventStore, stopped: threading.Event) -> None:
         before = inspection.log_state(using=store.using).position
-        remaining = _remaining(store)
+        remaining = _left(store).events
+        held: list[str] = []
         held_until = time.monotonic() + HELD_SECONDS
         with progress(title="Dispatching", total=remaining, stream=sys.stderr) as advance:
             while True:
                 if stopped.is_set():
                     raise KeyboardInterrupt
                 is_empty = drain(store=store, budget_seconds=TURN_SECONDS)
-                left = _remaining(store)
-                advance(max(0, remaining - left))
-                remaining = left
-                if is_empty and not _held(store):
+                left = _left(store)
+                advance(max(0, remaining - left.events))
+                if is_empty and not left.events:
                     break
-                if is_empty and time.monotonic() > held_until:
-                    raise CommandError(_held(store)[0])
+                held = left.held or held
+                if not is_empty or left.events < remaining:
+                    held_until = time.monotonic() + HELD_SECONDS
+                elif time.monotonic() > held_until:
+                    no_fewer = f"{counted(left.events, 'event')} left, and no fewer for {HELD_SECONDS:.0f} s."
+                    raise CommandError(held[0] if held else no_fewer)
+                remaining = left.events
                 if is_empty:
                     stopped.wait(POLL_SECONDS)
-                else:
-                    held_until = time.monotonic() + HELD_SECONDS
         sealer.seal_all(using=store.using)
         self.stdout.write(_told(store, before))
 
@@ -100,10 +113,23 @@ class Command(StoreCommand):
         self.stdout.write(_stopped(store, before))
 
 
-def _remaining(store: EventStore) -> int:
-    """How many events are still to be handled by who has most of them before it."""
-    lags = [part.lag_events for part in _running(store)]
-    return inspection.log_state(using=store.using).unsequenced + max(lags, default=0)
+def _left(store: EventStore) -> _Left:
+    """What is still to be done, seen in one moment."""
+    with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
+        cursor.execute(_ONE_SNAPSHOT)
+        unsequenced = inspection.log_state(using=store.using).unsequenced
+        running = _running(store)
+        waiting = inspection.count_waiting(using=store.using)
+    names = {part.subscription for part in running}
+    keys = {subscription: count for subscription, count in waiting.items() if subscription in names}
+    held = [
+        f"{part.subscription} is held at position {part.position:,}: {part.held_reason}"
+        for part in running
+        if part.lag_events and part.held_reason
+    ]
+    held += [f"{subscription} {parking.WAITING}: {count:,} left" for subscription, count in keys.items()]
+    lag = max((part.lag_events for part in running), default=0)
+    return _Left(unsequenced + lag + sum(keys.values()), held)
 
 
 def _running(store: EventStore) -> list[inspection.Part]:
@@ -115,23 +141,6 @@ def _running(store: EventStore) -> list[inspection.Part]:
         and store.subscriptions.get(part.subscription) is not None
         and not inspection.is_outdated(part, store=store)
     ]
-
-
-def _held(store: EventStore) -> list[str]:
-    """Who has something to do and may not, in words."""
-    running = _running(store)
-    held = [
-        f"{part.subscription} is held at position {part.position:,}: {part.held_reason}"
-        for part in running
-        if part.lag_events and part.held_reason
-    ]
-    names = {part.subscription for part in running}
-    waiting = [
-        f"{subscription} {parking.WAITING}: {keys:,} left"
-        for subscription, keys in inspection.count_waiting(using=store.using).items()
-        if subscription in names
-    ]
-    return held + waiting
 
 
 def _told(store: EventStore, before: int) -> str:
