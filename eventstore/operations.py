@@ -53,7 +53,7 @@ WHERE id = ANY(%s)
 # A subscription's ranges, locked in order, as every lock.
 _LOCK_RANGES = """
 SELECT id, follows, bucket_low, bucket_high, position, projection_version, status, paused_by, paused_reason,
-    careful_until
+    careful_until, careful_entries
 FROM eventstore_checkpoint WHERE subscription = %s AND status <> 'replaying'
 ORDER BY bucket_low FOR UPDATE
 """
@@ -72,8 +72,8 @@ _DELETE_RANGES = "DELETE FROM eventstore_checkpoint WHERE id = ANY(%s)"
 _INSERT_RANGE = """
 INSERT INTO eventstore_checkpoint
     (subscription, follows, bucket_low, bucket_high, position, projection_version, status, paused_by, paused_reason,
-    careful_until)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    careful_until, careful_entries)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 
 # What an operator did.
@@ -129,6 +129,7 @@ class _Range(NamedTuple):
     paused_by: str
     paused_reason: str
     careful_until: int | None
+    careful_entries: int
 
 
 class Retried(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,10 +186,12 @@ def split(
         position = _common_position(cursor, found)
         first = found[0]
         careful_until = max(part.careful_until or 0 for part in found) or None
+        careful_entries = min((part.careful_entries for part in found if part.careful_until), default=1)
         cursor.execute(_DELETE_RANGES, [[part.id for part in found]])
         for low, high in wanted:
-            state = [first.projection_version, first.status, first.paused_by, first.paused_reason, careful_until]
-            cursor.execute(_INSERT_RANGE, [subscription_id, first.follows, low, high, position, *state])
+            state = [first.projection_version, first.status, first.paused_by, first.paused_reason]
+            careful = [careful_until, careful_entries]
+            cursor.execute(_INSERT_RANGE, [subscription_id, first.follows, low, high, position, *state, *careful])
         detail = {"reason": why, "from": len(found), "into": into, "position": position}
         _record(cursor, actor, "split", subscription_id, detail, os_user=os_user)
         wake_on_commit(using)

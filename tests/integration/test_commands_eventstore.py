@@ -598,15 +598,18 @@ class TestSubscriptions:
         once_it_waits(app, "UPDATE eventstore_checkpoint SET position = 7", split).result()
         assert rows("SELECT position FROM eventstore_checkpoint") == [(7,), (7,)]
 
-    def test_a_split_keeps_to_one_event_at_a_time_where_a_worker_has_died(self) -> None:
+    def test_a_split_keeps_to_parts_as_small_as_before_where_a_worker_has_died(self) -> None:
         shop = Shop(watching(note, partitions=2))
         shop.drain()
-        careful = "SELECT DISTINCT careful_until FROM eventstore_checkpoint"
+        careful = "SELECT DISTINCT careful_until, careful_entries FROM eventstore_checkpoint"
         run(shop, "subscriptions", "split", "watcher", "--into", "3")
-        assert rows(careful) == [(None,)]
-        rows("UPDATE eventstore_checkpoint SET careful_until = 9 WHERE bucket_low = 0")
+        assert rows(careful) == [(None, 1)]
+        rows("UPDATE eventstore_checkpoint SET careful_until = 9, careful_entries = 31 WHERE bucket_low = 0")
         run(shop, "subscriptions", "split", "watcher", "--into", "2")
-        assert rows(careful) == [(9,)]
+        assert rows(careful) == [(9, 31)]
+        rows("UPDATE eventstore_checkpoint SET careful_until = 12, careful_entries = 4 WHERE bucket_low = 0")
+        run(shop, "subscriptions", "split", "watcher", "--into", "1")
+        assert rows(careful) == [(12, 4)]
 
     def test_a_paused_subscription_stays_paused_when_it_is_split(self) -> None:
         shop = Shop(watching(note))
