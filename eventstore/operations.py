@@ -340,10 +340,7 @@ def _operating(using: str) -> Iterator[CursorWrapper]:
 
 def _lock_checkpoints(cursor: CursorWrapper, subscription_id: str, *, status: str) -> list[int]:
     """The ids of the subscription's checkpoints of that status, all of them locked."""
-    cursor.execute(_LOCK_CHECKPOINTS, [subscription_id])
-    found = cursor.fetchall()
-    if not found:
-        raise NoSuchSubscription(f"there is no subscription {subscription_id!r}")
+    found = _lock(cursor, _LOCK_CHECKPOINTS, subscription_id)
     ids = [id for id, current in found if current == status]
     if not ids:
         raise NothingToDo(f"no checkpoint of {subscription_id} is {status}")
@@ -352,13 +349,24 @@ def _lock_checkpoints(cursor: CursorWrapper, subscription_id: str, *, status: st
 
 def _lock_ranges(cursor: CursorWrapper, subscription_id: str) -> list[_Range]:
     """The subscription's ranges, all of them locked and in the same status."""
-    cursor.execute(_LOCK_RANGES, [subscription_id])
-    found = [_Range(*row) for row in cursor.fetchall()]
-    if not found:
-        raise NoSuchSubscription(f"there is no subscription {subscription_id!r}")
+    found = [_Range(*row) for row in _lock(cursor, _LOCK_RANGES, subscription_id)]
     if len({(part.status, part.projection_version) for part in found}) > 1:
         raise RangesApart(f"some ranges of {subscription_id} are paused and some are not: pause or resume it first")
     return found
+
+
+def _lock(cursor: CursorWrapper, statement: str, subscription_id: str) -> list[Any]:
+    """What the statement locks of the subscription. Raises `NoSuchSubscription`.
+
+    Where that is nothing, it looks once more: what it has waited for may have been a split, which puts others in the
+    place of the checkpoints, and those no statement sees that began before.
+    """
+    for _ in range(2):
+        cursor.execute(statement, [subscription_id])
+        found: list[Any] = cursor.fetchall()
+        if found:
+            return found
+    raise NoSuchSubscription(f"there is no subscription {subscription_id!r}")
 
 
 def _common_position(cursor: CursorWrapper, ranges: Sequence[_Range]) -> int:

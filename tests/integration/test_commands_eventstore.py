@@ -598,6 +598,27 @@ class TestSubscriptions:
         once_it_waits(app, "UPDATE eventstore_checkpoint SET position = 7", split).result()
         assert rows("SELECT position FROM eventstore_checkpoint") == [(7,), (7,)]
 
+    @pytest.mark.parametrize(
+        ("before", "arguments", "told"),
+        [
+            ("running", ["pause", "watcher", "--reason", "a look"], "watcher is paused (2 ranges)"),
+            ("paused", ["resume", "watcher"], "watcher goes on where it stood."),
+            ("running", ["split", "watcher", "--into", "4"], "watcher is handled in 4 ranges now; it was 2."),
+        ],
+    )
+    def test_who_waits_for_a_split_finds_the_ranges_that_it_has_made(
+        self, before: str, arguments: list[str], told: str, app: psycopg.Connection
+    ) -> None:
+        shop = Shop(watching(note))
+        shop.drain()
+        rows("UPDATE eventstore_checkpoint SET status = %s", [before])
+        split = f"""
+            DELETE FROM eventstore_checkpoint;
+            INSERT INTO eventstore_checkpoint (subscription, follows, bucket_low, bucket_high, position, status)
+            SELECT 'watcher', 'stream', low, low + 127, 0, '{before}' FROM unnest(ARRAY[0, 128]) AS low
+        """
+        assert once_it_waits(app, split, partial(run, shop, "subscriptions", *arguments)).result().startswith(told)
+
     def test_a_split_keeps_to_parts_as_small_as_before_where_a_worker_has_died(self) -> None:
         shop = Shop(watching(note, partitions=2))
         shop.drain()
