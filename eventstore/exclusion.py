@@ -16,6 +16,8 @@ from django.db import connections
 
 from eventstore.tables import ADVISORY_CLASS
 
+LEASE_SECONDS: Final = 10.0
+"""How long a replay may show no sign of life before another takes over. A batch takes a small part of it."""
 _LOCK: Final = 2
 _PATIENCE_SECONDS: Final = 15.0
 """How long a migration waits to learn whether a replay lives: longer than the lease of one that was killed."""
@@ -32,10 +34,13 @@ _LET_REPLAYS_GO_ON = "SELECT pg_advisory_unlock(%s, %s)"
 # Whether the event store has its tables yet.
 _HAS_TABLES = "SELECT to_regclass('eventstore_checkpoint') IS NOT NULL"
 
-# The replays that have shown a sign of life, and until when it counts.
+# The replays that have shown a sign of life, and until when it counts. One that counts for longer than any does was
+# given before the clock was set back.
 _SELECT_LEASES = """
 SELECT subscription, held_until FROM eventstore_checkpoint
-WHERE status = 'replaying' AND held_until > clock_timestamp() ORDER BY subscription
+WHERE status = 'replaying'
+    AND held_until BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => %s)
+ORDER BY subscription
 """
 
 
@@ -94,5 +99,5 @@ def _leases(cursor: Any) -> dict[str, datetime]:
     cursor.execute(_HAS_TABLES)
     if not cursor.fetchone()[0]:
         return {}
-    cursor.execute(_SELECT_LEASES)
+    cursor.execute(_SELECT_LEASES, [LEASE_SECONDS])
     return dict(cursor.fetchall())

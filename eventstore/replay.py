@@ -210,8 +210,8 @@ def rebuild(
     checkpoints.ensure(store.subscriptions, using=store.using)
     shadow = Shadow(projection, using=store.using)
     position = shadow.claim(restart=restart)
-    builder = _Builder(shadow, store=store, report=report, batch=batch)
     try:
+        builder = _Builder(shadow, store=store, report=report, batch=batch)
         _drop_replaced(shadow)
         builder.build()
         builder.analyze()

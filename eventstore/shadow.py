@@ -18,13 +18,11 @@ from django.db import connections, transaction
 from msgspec.structs import replace
 from psycopg import sql
 
-from eventstore.exclusion import hold_off_migrations
+from eventstore.exclusion import LEASE_SECONDS, hold_off_migrations
 from eventstore.ids import new_id
 from eventstore.subscriptions.registry import Follows, Projection, Subscription, SubscriptionRegistry
 from eventstore.tables import create_tables, drop_tables, made_from, shadow_schema, tables_made
 
-LEASE_SECONDS: Final = 10.0
-"""How long a replay may show no sign of life before another takes over. A batch takes a small part of it."""
 _PAUSE_SECONDS: Final = 0.05
 _SHADOW: Final = "@shadow"
 
@@ -39,9 +37,12 @@ VALUES (%s, %s, 0, 255, 0, %s, 'replaying')
 ON CONFLICT (subscription, bucket_low) DO NOTHING
 """
 
-# The right to go on building.
+# The right to go on building, and whether somebody has a lease. One that ends later than a lease does was given before
+# the clock was set back.
 _LOCK = """
-SELECT position, held_reason, held_until, coalesce(held_until > clock_timestamp(), false)
+SELECT position, held_reason, held_until, coalesce(
+    held_until BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => %s), false
+)
 FROM eventstore_checkpoint WHERE subscription = %s FOR UPDATE
 """
 
@@ -58,7 +59,10 @@ _RELEASE = "UPDATE eventstore_checkpoint SET held_until = NULL WHERE subscriptio
 
 # How far a shadow has come, and whether somebody is building it.
 _SELECT = """
-SELECT position, coalesce(held_until > clock_timestamp(), false) FROM eventstore_checkpoint WHERE subscription = %s
+SELECT position, coalesce(
+    held_until BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => %s), false
+)
+FROM eventstore_checkpoint WHERE subscription = %s
 """
 
 _DELETE = "DELETE FROM eventstore_checkpoint WHERE subscription = %s"
@@ -141,7 +145,7 @@ class Shadow:
         cursor.execute(_DELETE, [self.subscription.id])
 
     def _lock(self, cursor: Any) -> _Found:
-        cursor.execute(_LOCK, [self.subscription.id])
+        cursor.execute(_LOCK, [LEASE_SECONDS, self.subscription.id])
         found = cursor.fetchone()
         if found is None:
             raise ReplayInProgress(f"another process has finished the replay of {self.projection.id}")
@@ -188,7 +192,7 @@ def can_be_resumed(cursor: Any, projection: Projection) -> bool:
 def progress_of(projection: Projection, *, using: str) -> tuple[int, bool] | None:
     """The position that an earlier replay has reached and whether it is running, or None when there is none."""
     with connections[using].cursor() as cursor:
-        cursor.execute(_SELECT, [shadow_id(projection)])
+        cursor.execute(_SELECT, [LEASE_SECONDS, shadow_id(projection)])
         found = cursor.fetchone()
         if found is None:
             return None

@@ -445,6 +445,36 @@ def test_it_takes_over_from_a_process_that_was_killed(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("fresh_database")
+def test_a_lease_from_before_the_clock_was_set_back_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    History().everything().write()
+    dispatch()
+    live = contents()
+    Shadow(projection(), using="default").claim()
+    query("UPDATE eventstore_checkpoint SET held_until = held_until + interval '1 hour' WHERE status = 'replaying'")
+    assert shadow.progress_of(projection(), using="default") == (0, False)
+
+    def wait(_: float) -> None:
+        raise AssertionError("it waits")
+
+    monkeypatch.setattr(shadow, "time", SimpleNamespace(sleep=wait))
+    replay.rebuild(projection(), store=store_of())
+    assert contents() == live
+
+
+@pytest.mark.usefixtures("fresh_database")
+def test_it_gives_back_its_lease_whatever_it_fails_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose(*_: Any, **__: Any) -> None:
+        raise OperationalError("gone")
+
+    for part in ("unwanted_names", "_live_versions", "_drop_replaced"):
+        with monkeypatch.context() as patched:
+            patched.setattr(replay, part, lose)
+            with pytest.raises(OperationalError, match="gone"):
+                replay.rebuild(projection(), store=store_of())
+        assert shadow.progress_of(projection(), using="default") == (0, False), part
+
+
+@pytest.mark.usefixtures("fresh_database")
 def test_who_was_taken_for_dead_builds_no_further_beside_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     History().everything().write()
     monkeypatch.setattr(shadow, "LEASE_SECONDS", 0.1)

@@ -195,6 +195,16 @@ def test_a_migration_waits_out_a_replay_that_was_killed(monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("fresh_database")
+def test_a_migration_does_not_wait_for_a_replay_from_before_the_clock_was_set_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exclusion, "_PATIENCE_SECONDS", 0.2)
+    Shadow(projection(), using="default").claim()
+    query("UPDATE eventstore_checkpoint SET held_until = held_until + interval '1 hour' WHERE status = 'replaying'")
+    call_command("migrate", "sessions", "zero", verbosity=0)
+
+
+@pytest.mark.usefixtures("fresh_database")
 def test_a_migration_without_anything_to_do_asks_nobody() -> None:
     Shadow(projection(), using="default").claim()
     begin_migration(plan=NO_PLAN, using="default")
