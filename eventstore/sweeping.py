@@ -34,9 +34,12 @@ HANGING_SECONDS: Final = 20.0
 """A turn that goes on for so long hangs, in a thread where nothing interrupts it: then the process ends. Whoever keeps
 it running starts it anew, and what it hung on counts as an attempt without a result."""
 
-# How long no sequencer has shown that it lives.
+# How long no sequencer has shown that it lives. A sign of life from before the clock was set back is none: who lives
+# gives another soon.
 _STILL_FOR = """
-SELECT extract(epoch FROM clock_timestamp() - heartbeat_at)::float8 FROM eventstore_sequencer WHERE id = 1
+SELECT CASE WHEN heartbeat_at > clock_timestamp() THEN 'infinity'
+    ELSE extract(epoch FROM clock_timestamp() - heartbeat_at)::float8 END
+FROM eventstore_sequencer WHERE id = 1
 """
 
 

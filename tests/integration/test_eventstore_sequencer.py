@@ -312,8 +312,21 @@ def test_it_shows_that_it_lives_though_there_is_nothing_to_do() -> None:
     rows("UPDATE eventstore_sequencer SET heartbeat_at = heartbeat_at - interval '1 hour'")
     assert sequence() is Outcome.EMPTY
     assert value("SELECT clock_timestamp() - heartbeat_at < interval '1 minute' FROM eventstore_sequencer")
-    # … and no more than once a second: each write leaves a dead row behind.
+
+
+def test_it_shows_that_it_lives_no_more_than_once_a_second() -> None:
+    """Each write leaves a dead row behind."""
+
+    def leaves_it_alone() -> bool:
+        rows("UPDATE eventstore_sequencer SET heartbeat_at = clock_timestamp()")
+        before = value("SELECT heartbeat_at FROM eventstore_sequencer")
+        assert sequence() is Outcome.EMPTY
+        return bool(value("SELECT heartbeat_at FROM eventstore_sequencer") == before)
+
+    assert any(leaves_it_alone() for _ in range(5))  # the machine may be busy for a second
+
+
+def test_it_shows_that_it_lives_when_the_clock_was_set_back() -> None:
     rows("UPDATE eventstore_sequencer SET heartbeat_at = clock_timestamp() + interval '1 hour'")
-    before = value("SELECT heartbeat_at FROM eventstore_sequencer")
     assert sequence() is Outcome.EMPTY
-    assert value("SELECT heartbeat_at FROM eventstore_sequencer") == before
+    assert value("SELECT heartbeat_at <= clock_timestamp() FROM eventstore_sequencer")

@@ -371,6 +371,13 @@ def test_it_sweeps_in_need_when_nobody_has_for_some_seconds(shop: Shop) -> None:
     assert value("SELECT count(*) FROM eventstore_log") == 2
 
 
+def test_it_sweeps_in_need_though_the_last_sign_of_life_is_from_before_the_clock_was_set_back(shop: Shop) -> None:
+    shop.open()
+    rows("UPDATE eventstore_sequencer SET heartbeat_at = clock_timestamp() + interval '1 hour'")
+    assert _look()
+    assert value("SELECT count(*) FROM eventstore_log") == 1
+
+
 def test_it_calls_for_help_and_leaves_the_work_to_those_who_can_hear_it(shop: Shop) -> None:
     shop.open()
     _let_it_stand_still()
