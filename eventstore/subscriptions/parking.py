@@ -44,6 +44,9 @@ WAITING_AT_ONCE: Final = 200
 """How many waiting keys are tried in one transaction, at most."""
 RETRY_SECONDS: Final = 2.0
 """How long a dispatcher retries before it looks again at what else there is to do."""
+HEED_SECONDS: Final = 5.0
+"""How often a process looks at all keys for those whose time was named before the clock was set back."""
+_heeded_at: Final[dict[str, float]] = {}  # by database; in monotonic seconds
 _ERROR_LENGTH = 2_000
 
 # Locks the parked ones among these keys. Sorted, as every lock.
@@ -102,10 +105,10 @@ RETURNING attempts
 """
 
 # Has those keys tried now whose time is further away than any delay of theirs: it was named before the clock was set
-# back. Nothing is looked at unless the log, too, says that the clock has been further.
+# back. Every key is looked at; unless that is asked for, only when the log says that the clock has been further.
 _HEED_CLOCK = """
 UPDATE eventstore_parked_key SET next_attempt_at = clock_timestamp()
-WHERE (SELECT sequenced_at > clock_timestamp() FROM eventstore_sequencer WHERE id = 1)
+WHERE (%s OR (SELECT sequenced_at > clock_timestamp() FROM eventstore_sequencer WHERE id = 1))
     AND id = ANY(ARRAY(
         SELECT k.id FROM eventstore_parked_key k
         WHERE k.next_attempt_at > clock_timestamp()
@@ -296,9 +299,16 @@ def due_keys(subscriptions: Collection[Subscription], *, limit: int, using: str)
 
 
 def heed_clock(*, using: str) -> None:
-    """Has nothing wait longer for its next attempt because the database's clock was set back."""
+    """Has nothing wait longer for its next attempt because the database's clock was set back.
+
+    The log need not say so: it may be that nothing but a retry came while the clock was ahead.
+    """
+    began = time.monotonic()
+    looks_at_all = began - _heeded_at.get(using, -HEED_SECONDS) >= HEED_SECONDS
     with transaction.atomic(using=using, durable=True), connections[using].cursor() as cursor:
-        cursor.execute(_HEED_CLOCK, [LONGEST_DELAY_SECONDS])
+        cursor.execute(_HEED_CLOCK, [looks_at_all, LONGEST_DELAY_SECONDS])
+    if looks_at_all:
+        _heeded_at[using] = began
 
 
 def retry(

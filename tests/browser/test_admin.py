@@ -26,8 +26,8 @@ STAFF = "/admin/staff/staffmember/"
 
 # A key that the saga could not handle, as the runner parks it; what comes with that key is set aside behind it.
 PARK = """
-INSERT INTO eventstore_parked_key (subscription, key, next_attempt_at, parked_at, error)
-VALUES ('accounts.saga', %s, clock_timestamp() + interval '1 hour', clock_timestamp(), 'ValueError: too odd')
+INSERT INTO eventstore_parked_key (subscription, key, attempts, next_attempt_at, parked_at, error)
+VALUES ('accounts.saga', %s, 12, clock_timestamp() + interval '1 hour', clock_timestamp(), 'ValueError: too odd')
 RETURNING id
 """
 FREE = "DELETE FROM eventstore_parked_event; DELETE FROM eventstore_parked_key"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -224,7 +225,7 @@ def test_what_fails_under_a_key_that_only_waited_is_parked_in_earnest() -> None:
     rows(
         """
         INSERT INTO eventstore_parked_key (subscription, key, attempts, next_attempt_at, parked_at, error)
-        VALUES ('watcher', %s, 0, clock_timestamp() + interval '1 hour', clock_timestamp(), 'waits')
+        VALUES ('watcher', %s, 0, clock_timestamp() + interval '1 second', clock_timestamp(), 'waits')
         """,
         [cart_id],
     )
@@ -259,8 +260,10 @@ def test_a_retry_comes_by_itself_and_the_delay_grows_up_to_an_hour() -> None:
     assert rows(SELECT_DELAY) == [(41, 3600)]
 
 
+@pytest.mark.parametrize("log", ["ahead", "behind"])
 @pytest.mark.parametrize("attempts", [0, 1, 5])
-def test_a_clock_that_is_set_back_puts_off_no_retry(attempts: int) -> None:
+def test_a_clock_that_is_set_back_puts_off_no_retry(attempts: int, log: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parking, "HEED_SECONDS", 5.0 if log == "ahead" else 0.0)
     sickness = Sickness(POISON)
     shop = Shop(watching(sickness.handle))
     shop.add(shop.open(), POISON)
@@ -268,22 +271,33 @@ def test_a_clock_that_is_set_back_puts_off_no_retry(attempts: int) -> None:
     tried = len(sickness.tries)
     rows("UPDATE eventstore_parked_key SET attempts = %s", [attempts])
     rows("UPDATE eventstore_parked_key SET next_attempt_at = clock_timestamp() + interval '10 minutes'")
-    rows("UPDATE eventstore_sequencer SET sequenced_at = clock_timestamp() + interval '10 minutes'")
+    if log == "ahead":  # otherwise nothing but a retry came while the clock was
+        rows("UPDATE eventstore_sequencer SET sequenced_at = clock_timestamp() + interval '10 minutes'")
     sickness.skus.clear()
     assert shop.drain()
     assert len(sickness.tries) == tried + 1
     assert parked() == []
 
 
-def test_a_retry_that_is_further_away_than_any_waits_for_its_time_unless_the_clock_was_set_back() -> None:
-    sickness = Sickness(POISON)
-    shop = Shop(watching(sickness.handle))
-    shop.add(shop.open(), POISON)
-    assert shop.drain()
-    tried = len(sickness.tries)
-    rows("UPDATE eventstore_parked_key SET next_attempt_at = clock_timestamp() + interval '10 minutes'")
-    assert shop.drain()
-    assert len(sickness.tries) == tried
+def test_keys_are_looked_at_for_a_clock_that_was_set_back_every_few_seconds_unless_the_log_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(parking, "_heeded_at", {})
+    monkeypatch.setattr(parking, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def is_brought_forward() -> bool:
+        rows("DELETE FROM eventstore_parked_key")
+        rows(INSERT_PARKED, [1, 600])
+        parking.heed_clock(using="default")
+        return bool(value("SELECT next_attempt_at <= clock_timestamp() FROM eventstore_parked_key"))
+
+    brought = []
+    for now[0] in (100.0, 104.9, 105.0, 109.9):
+        brought.append(is_brought_forward())
+    assert brought == [True, False, True, False]
+    rows("UPDATE eventstore_sequencer SET sequenced_at = clock_timestamp() + interval '1 day'")
+    assert is_brought_forward()
 
 
 def test_a_clock_that_is_set_back_brings_forward_only_what_is_further_away_than_its_delay(
