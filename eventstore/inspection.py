@@ -148,14 +148,15 @@ _COUNT_WAITING = """
 SELECT subscription, count(*) FROM eventstore_parked_key WHERE attempts = 0 GROUP BY subscription ORDER BY subscription
 """
 
-# What is parked, the oldest first, of one subscription or of all, one key or all.
+# What is parked, the oldest first, of one subscription or of all, one key or all, with what only waits for a stream or
+# without.
 _SELECT_PARKED = """
 SELECT k.id, k.subscription, k.key, k.attempts, k.next_attempt_at, k.parked_at, k.error, behind.events, behind.first
 FROM eventstore_parked_key k
 CROSS JOIN LATERAL (
     SELECT count(*) AS events, min(e.position) AS first FROM eventstore_parked_event e WHERE e.parked_key_id = k.id
 ) AS behind
-WHERE k.subscription = COALESCE(%s, k.subscription) AND k.key = COALESCE(%s::uuid, k.key)
+WHERE k.subscription = COALESCE(%s, k.subscription) AND k.key = COALESCE(%s::uuid, k.key) AND (%s OR k.attempts > 0)
 ORDER BY k.parked_at, k.id LIMIT %s
 """
 
@@ -323,10 +324,12 @@ def count_waiting(*, using: str) -> dict[str, int]:
         return dict(cursor.fetchall())
 
 
-def parked_keys(*, using: str, subscription: str | None = None, key: UUID | None = None, limit: int) -> list[ParkedKey]:
-    """What is parked, the oldest first."""
+def parked_keys(
+    *, using: str, subscription: str | None = None, key: UUID | None = None, waiting: bool = True, limit: int
+) -> list[ParkedKey]:
+    """What is parked, the oldest first; `waiting`: with what only waits for a stream that another has locked."""
     with connections[using].cursor() as cursor:
-        cursor.execute(_SELECT_PARKED, [subscription, key, limit])
+        cursor.execute(_SELECT_PARKED, [subscription, key, waiting, limit])
         return [ParkedKey(*row) for row in cursor]
 
 

@@ -138,6 +138,7 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
     freed: int
     still_parked: int
     busy: int  # somebody else was at them, or they were gone
+    begun: int  # of which some was handled and there was no time for the rest, which follows by itself
     left: int  # for which there was no time
 
 
@@ -235,14 +236,15 @@ def retry_many(
     """Retries one key after the other until the time is up; what it has no time for stays as it is."""
     deadline = time.monotonic() + budget_seconds
     freed = still_parked = busy = begun = 0
-    for done, parked_key_id in enumerate(parked_key_ids):
+    tried = 0
+    for parked_key_id in parked_key_ids:
         if time.monotonic() >= deadline:
-            left_over = len(parked_key_ids) - done + begun
-            return Retried(freed=freed, still_parked=still_parked, busy=busy, left=left_over)
+            break
+        tried += 1
         try:
-            left = deadline - time.monotonic()
+            seconds = deadline - time.monotonic()
             outcome = retry(
-                parked_key_id, actor=actor, reason=reason, os_user=os_user, store=store, budget_seconds=left
+                parked_key_id, actor=actor, reason=reason, os_user=os_user, store=store, budget_seconds=seconds
             )
         except parking.NotParked:  # a worker was faster
             outcome = parking.Retry.BUSY
@@ -252,7 +254,8 @@ def retry_many(
         still_parked += outcome is parking.Retry.STILL_PARKED
         busy += outcome is parking.Retry.BUSY
         begun += outcome is parking.Retry.GOES_ON
-    return Retried(freed=freed, still_parked=still_parked, busy=busy, left=begun)
+    left = len(parked_key_ids) - tried
+    return Retried(freed=freed, still_parked=still_parked, busy=busy, begun=begun, left=left)
 
 
 def discard(parked_key_id: int, *, actor: str, reason: str, os_user: str = "", store: EventStore) -> int:

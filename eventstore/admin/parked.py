@@ -260,7 +260,9 @@ def _said_of(keys: Sequence[ParkedKey], *, discarding: bool) -> list[str]:
     for key in keys:
         first = firsts.get(key.pk)
         line = f"{first.line}, parked by {key.subscription}" if first else f"{key.key}, parked by {key.subscription}"
-        if discarding:
+        if discarding and not key.attempts:
+            line += ". Nothing has failed: it waits for its turn, and goes on by itself."
+        elif discarding:
             line += f". {first.ending}" if first and first.ending else ". It has no sound end and can only be retried."
         else:
             line += f": {key.error[:120]}"
@@ -282,6 +284,7 @@ def _tell(request: HttpRequest, done: operations.Retried) -> None:
         (done.freed, "handled and free again"),
         (done.still_parked, "failed again and still parked"),
         (done.busy, "gone or being retried already"),
+        (done.begun, "handled in part, and going on by themselves"),
         (done.left, "not tried, for there was no more time"),
     ]
     said = "; ".join(f"{count:,} {word}" for count, word in words if count)

@@ -175,6 +175,9 @@ _GO_ON = "UPDATE eventstore_parked_key SET attempts = 1, next_attempt_at = clock
 
 _SET_ERROR = "UPDATE eventstore_parked_key SET error = %s WHERE id = %s"
 
+# Whether nothing has failed for the key: it waits, or is being tried for the first time since.
+_WAITS = "SELECT attempts = 0 OR (attempts = 1 AND error = %s) FROM eventstore_parked_key WHERE id = %s"
+
 # What an operator did.
 _RECORD_OPERATION = """
 INSERT INTO eventstore_operation (actor, action, subscription, detail)
@@ -193,7 +196,7 @@ class NotParked(LookupError):
 
 
 class NotDiscardable(Exception):
-    """This event can only be retried: leaving it out would leave its story without an end."""
+    """This event can only be retried: leaving it out would leave its story without an end, or nothing has failed."""
 
     code = "invalid_state"
 
@@ -359,13 +362,16 @@ def discard(
 ) -> int:
     """Gives up the first event behind the key and ends its story; answers with its position. Recorded for audit.
 
-    Raises `NotDiscardable` when the subscription names no way to end the story soundly, `NotParked` when the key is
-    not parked any more or is being retried right now.
+    Raises `NotDiscardable` when the subscription names no way to end the story soundly, or nothing has failed and the
+    key only waits; `NotParked` when it is not parked any more or is being retried right now.
     """
     with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
         found = _lock_next(cursor, parked_key_id, 1)
         if found is None:
             raise NotParked("the key is not parked, or is being retried right now")
+        cursor.execute(_WAITS, [WAITING, parked_key_id])
+        if cursor.fetchone()[0]:
+            raise NotDiscardable(f"nothing has failed: it {WAITING}, and goes on by itself")
         key, (position,) = found
         (recorded,) = decode_rows([read_one(cursor, position)], registry=store.registry, using=store.using)
         ending = subscription.discards.get(type(recorded.data)) if isinstance(subscription, Reactor) else None

@@ -173,6 +173,20 @@ def test_it_discards_what_cannot_be_handled_and_ends_its_story(operator: Client)
     assert _recorded() == [(_name(operator), "discard", "accounts.saga", WHY["reason"])]
 
 
+def test_what_only_waits_for_its_turn_is_not_discarded_by_a_click(operator: Client) -> None:
+    transfer, key = _parked_transfer()
+    offered = operator.get(f"{PARKED}{key}/change/").content.decode()
+    assert "discard_selected" in offered
+    ParkedKey.objects.update(attempts=0, error=parking.WAITING)
+    page = operator.get(f"{PARKED}{key}/change/").content.decode()
+    assert "discard_selected" not in page
+    assert "nothing has failed" in page
+    assert "Nothing has failed: it waits" in _act(operator, "discard_selected", key).content.decode()
+    assert "was not discarded: nothing has failed" in _said(_act(operator, "discard_selected", key, **WHY))
+    assert Event.objects.filter(stream_id=transfer).count() == 1
+    assert _recorded() == []
+
+
 def test_it_says_so_when_no_sound_end_is_known(operator: Client) -> None:
     transfer, _ = _parked_transfer()
     position = LogEntry.objects.get(event__stream_id=transfer).position

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 from uuid import UUID
 
@@ -873,6 +874,36 @@ class TestParked:
         shop.drain()
         skus.remove(POISON)
         _assert_refused(shop, "parked", "retry", "--all", line="2 of 3 keys are free again; 1 is still parked.")
+
+    def test_what_only_waits_is_not_taken_for_parked(self, app: psycopg.Connection) -> None:
+        shop, stuck = Shop(SUBSCRIPTIONS), new_id()
+        cart_id = shop.order(stuck)
+        with app.transaction():
+            app.execute("SELECT pg_advisory_xact_lock(%s)", [lock_key(stuck)])
+            shop.drain()
+            assert "waits for a stream" in run(shop, "parked")
+            assert run(shop, "parked", "retry", "--all") == "Nothing is parked.\n"
+            line = (
+                "Nothing has failed: it waits for a stream that another transaction has locked, and goes on by itself."
+            )
+            _assert_refused(shop, "parked", "discard", str(cart_id), "--reason", "tired of it", line=line)
+        assert rows(SELECT_OPERATIONS) == []
+        assert shop.status(cart_id) == "ordered"
+
+    def test_a_bulk_retry_tells_what_was_handled_in_part_from_what_was_not_tried(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shop, skus = choking()
+        for _ in range(2):
+            shop.add(shop.open(), POISON, "a", "b")
+        shop.drain()
+        skus.clear()
+        monkeypatch.setattr("eventstore.management.commands.parked.BUDGET_SECONDS", 1.0)
+        monkeypatch.setattr(operations, "time", SimpleNamespace(monotonic=iter([0.0, 0.0, 2.0, 2.0]).__next__))
+        told = (
+            "0 of 2 keys are free again; 1 was handled in part and goes on by itself, 1 was not tried, for the time was"
+        )
+        _assert_refused(shop, "parked", "retry", "--all", line=told)
 
     def test_a_discarded_event_ends_its_story_and_that_is_recorded(self) -> None:
         shop, cart_id = an_order_that_cannot_be_picked()

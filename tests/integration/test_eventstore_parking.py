@@ -651,6 +651,35 @@ def test_what_has_no_sound_ending_is_not_discarded() -> None:
     assert value("SELECT count(*) FROM eventstore_operation") == 0
 
 
+@pytest.mark.parametrize(
+    ("attempts", "error", "is_refused"),
+    [
+        (0, parking.WAITING, True),
+        (1, parking.WAITING, True),  # it is about to be tried for the first time since
+        (2, parking.WAITING, False),  # which has ended its process
+        (1, "StreamConflict: not a warehouse", False),
+    ],
+)
+def test_what_only_waits_is_not_discarded(attempts: int, error: str, is_refused: bool) -> None:
+    shop = Shop(SUBSCRIPTIONS)
+    cart_id = shop.order(shop.open())
+    assert shop.drain()
+    rows("UPDATE eventstore_parked_key SET attempts = %s, error = %s", [attempts, error])
+    picking = SUBSCRIPTIONS.get("shop.picking")
+
+    def give_up() -> None:
+        assert picking is not None
+        discard(_key_id(), picking, actor="staff:olga", reason="no such warehouse", store=shop.store)
+
+    if is_refused:
+        with pytest.raises(NotDiscardable, match="nothing has failed: it waits for a stream"):
+            give_up()
+    else:
+        give_up()
+    assert shop.status(cart_id) == ("ordered" if is_refused else "given up")
+    assert len(parked()) == is_refused
+
+
 def test_what_is_being_retried_is_not_discarded(app: psycopg.Connection) -> None:
     sickness = Sickness(POISON)
     shop = Shop(watching(sickness.handle))

@@ -103,7 +103,9 @@ class Command(StoreCommand):
 
     def _retry_all(self, store: EventStore, options: dict[str, Any], reason: str) -> None:
         limit, operator = options["limit"] or MOST_RETRIED, operator_of(options)
-        found = inspection.parked_keys(using=store.using, subscription=options["subscription"], limit=limit)
+        found = inspection.parked_keys(
+            using=store.using, subscription=options["subscription"], waiting=False, limit=limit
+        )
         more = max(0, _count(store, options["subscription"]) - len(found))
         if not found:
             self.stdout.write("Nothing is parked.")
@@ -162,6 +164,7 @@ def _left(retried: operations.Retried) -> str:
     said = [
         (retried.still_parked, "is still parked", "are still parked"),
         (retried.busy, "was being retried already, or is gone", "were being retried already, or are gone"),
+        (retried.begun, "was handled in part and goes on by itself", "were handled in part and go on by themselves"),
         (retried.left, "was not tried, for the time was up", "were not tried, for the time was up"),
     ]
     return ", ".join(f"{count:,} {one if count == 1 else many}" for count, one, many in said if count)
