@@ -1,6 +1,7 @@
 """What went wrong in the database, by its own names rather than by message text.
 
-Tells apart what a repeat can cure (a lost connection, a deadlock, a full disk) from what it cannot.
+Tells apart what a repeat can cure (a lost connection, a deadlock, a full disk), what somebody must give back to the
+database before anything succeeds (a right, a table), and what lies in the work itself.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ _LOCK_NOT_AVAILABLE: Final = "55P03"
 # Connection lost, transaction rolled back, resources short (disk full …), objects in use, operator intervention
 # (shutdown, cancelled query), input/output error: none of them says anything about the event at hand.
 _PASSING_CLASSES: Final = frozenset({"08", "40", "53", "55", "57", "58"})
+# The server takes no changes now: it is a standby, or was told so.
+_READ_ONLY_STATE: Final = "25006"
+# A right, a table or a schema is gone.
+_LACKING_STATES: Final = frozenset({_INSUFFICIENT_PRIVILEGE, "42P01", "3F000"})
 # The transaction stood idle, or it or one statement of it went on, for longer than the server allows.
 _TOO_LONG_STATES: Final = frozenset({"25P03", "25P04", "57014"})
 
@@ -60,6 +65,11 @@ def took_too_long(error: BaseException) -> bool:
     return sqlstate_of(error) in _TOO_LONG_STATES
 
 
+def lacks_ground(error: BaseException) -> bool:
+    """Whether a right, a table or a schema is not there: no event's fault but everybody's, until it is given back."""
+    return sqlstate_of(error) in _LACKING_STATES
+
+
 def is_passing(error: BaseException) -> bool:
     """Whether the same work may well succeed later, with nothing mended in the program or the data."""
     if isinstance(error, InterfaceError | psycopg.InterfaceError):
@@ -69,4 +79,4 @@ def is_passing(error: BaseException) -> bool:
     state = sqlstate_of(error)
     if not state:
         return isinstance(error, OperationalError | psycopg.OperationalError)
-    return state[:2] in _PASSING_CLASSES or state in _TOO_LONG_STATES
+    return state[:2] in _PASSING_CLASSES or state in _TOO_LONG_STATES or state == _READ_ONLY_STATE

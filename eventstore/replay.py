@@ -19,7 +19,7 @@ from django.db import DatabaseError, OperationalError, connections, transaction
 from psycopg import sql
 
 from eventstore.exclusion import MigrationRunning
-from eventstore.failures import is_lock_timeout, is_lost_race, is_passing
+from eventstore.failures import is_lock_timeout, is_lost_race, is_passing, lacks_ground
 from eventstore.registry import UnknownEventType
 from eventstore.rows import decode_rows
 from eventstore.shadow import Shadow, progress_of
@@ -268,7 +268,7 @@ class _Builder:
             if free:
                 self.shadow.projection.handler.project(free, Tables.shadow(cursor, self.shadow.projection))
         except Exception as error:
-            if isinstance(error, UnknownEventType) or is_passing(error):
+            if isinstance(error, UnknownEventType) or is_passing(error) or lacks_ground(error):
                 raise
             raise _BatchFailed(window.entries, error) from error
         self.shadow.move(cursor, window.until)

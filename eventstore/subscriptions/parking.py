@@ -23,7 +23,7 @@ from django.db.backends.utils import CursorWrapper
 from eventstore import metrics
 from eventstore.appending import StreamBusy
 from eventstore.events import RecordedEvent
-from eventstore.failures import is_passing, took_too_long
+from eventstore.failures import is_passing, lacks_ground, took_too_long
 from eventstore.loading import cache
 from eventstore.rows import EventRow, decode_rows
 from eventstore.store import EventStore, LostRace, Unit
@@ -340,6 +340,8 @@ def _retry(
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is what keeps the key parked
             _clean_up(error, store)
             if _is_passing(error):
+                if lacks_ground(error):  # what to mend; what was there before comes again, if it is still so
+                    _note_failure(parked_key_id, error, using=store.using)
                 _put_off([parked_key_id], using=store.using)
                 return Retry.STILL_PARKED
             if limit > 1:
@@ -384,7 +386,8 @@ def discard(
 
 
 def _is_passing(error: Exception) -> bool:
-    return isinstance(error, StreamBusy) or (is_passing(error) and not took_too_long(error))
+    """Whether it says nothing about the event, so that the attempt does not count."""
+    return isinstance(error, StreamBusy) or lacks_ground(error) or (is_passing(error) and not took_too_long(error))
 
 
 def _stamp(parked_key_id: int, *, using: str) -> int | None:

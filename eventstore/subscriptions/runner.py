@@ -1,11 +1,12 @@
 """Advances one checkpoint by one batch: lock, read, handle, move, commit, all in one transaction.
 
 So an event's effects in this database happen exactly once. A failure splits the batch until the culprit stands alone,
-and parks it. What is not the event's fault (a lost connection, a deadlock, a full disk, a type of event that this
-version does not know, a missing setting) holds the checkpoint instead. What needs a stream that another transaction has
-locked waits behind its key, as what is parked does, and the rest goes on. A batch that has killed its process twice is
-gone through in small parts, and the part that kills it too, or whose handlers came to no end in time, one event at a
-time; what comes to none alone is parked, and what has died alone three times.
+and parks it. What is not the event's fault (a lost connection, a deadlock, a full disk, a server that takes no changes,
+a right, a table or a setting that is missing, a type of event that this version does not know) holds the checkpoint
+instead. What needs a stream that another transaction has locked waits behind its key, as what is parked does, and the
+rest goes on. A batch that has killed its process twice is gone through in small parts, and the part that kills it too,
+or whose handlers came to no end in time, one event at a time; what comes to none alone is parked, and what has died
+alone three times.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from django.db.backends.utils import CursorWrapper
 
 from eventstore import metrics
 from eventstore.appending import StreamBusy, StreamConflict
-from eventstore.failures import is_lost_race, is_passing, took_too_long
+from eventstore.failures import is_lost_race, is_passing, lacks_ground, took_too_long
 from eventstore.loading import cache
 from eventstore.registry import UnknownEventType
 from eventstore.rows import decode_rows
@@ -46,7 +47,7 @@ RACES: Final = 5
 """How often a batch that lost a race is begun anew at once; one that loses each time has failed like any other."""
 HOLD_SECONDS: Final = 1.0
 HOLD_PROGRAM_SECONDS: Final = 5.0
-"""How long a checkpoint is held for what only another program or other settings can mend."""
+"""How long a checkpoint is held for what only another program, other settings or other rights can mend."""
 IMPATIENT_SECONDS: Final = 1.0
 """After a batch has met a stream that others did not give free: how long the next ones do not wait for any."""
 CAREFUL_SECONDS: Final = 0.5
@@ -249,19 +250,24 @@ def _park_next(
 
 
 def _is_passing(error: Exception) -> bool:
-    return isinstance(error, _NOT_ITS_FAULT | StreamBusy) or is_passing(error)
+    return isinstance(error, StreamBusy) or is_passing(error) or _must_be_mended(error)
+
+
+def _must_be_mended(error: Exception) -> bool:
+    """Whether it is not the event's fault, and will not pass by itself either."""
+    return isinstance(error, _NOT_ITS_FAULT) or lacks_ground(error)
 
 
 def _hold(checkpoint_id: int, subscription: Subscription, error: Exception, *, using: str) -> None:
     reason = parking.describe(error)
     _log.warning("eventstore.held", subscription=subscription.id, reason=reason)
     metrics.HELD.labels(subscription.id).inc()
-    seconds = HOLD_PROGRAM_SECONDS if isinstance(error, _NOT_ITS_FAULT) else HOLD_SECONDS
+    seconds = HOLD_PROGRAM_SECONDS if _must_be_mended(error) else HOLD_SECONDS
     try:
         # What took too long was this very batch: that counts as an attempt without a result.
         forget = not took_too_long(error)
         checkpoints.hold(checkpoint_id, seconds=seconds, reason=reason, forget_attempts=forget, using=using)
     except Exception as unheld:
-        if not is_passing(unheld):
+        if not (is_passing(unheld) or lacks_ground(unheld)):
             raise
         connections[using].close()  # the next attempt begins with a new connection

@@ -450,8 +450,8 @@ GUARDS: Final = (
     Guard(
         "what passes by itself holds the subscription and parks nothing",
         "eventstore/subscriptions/runner.py",
-        "    return isinstance(error, _NOT_ITS_FAULT | StreamBusy) or is_passing(error)\n",
-        "    return isinstance(error, _NOT_ITS_FAULT | StreamBusy)\n",
+        "    return isinstance(error, StreamBusy) or is_passing(error) or _must_be_mended(error)\n",
+        "    return isinstance(error, StreamBusy) or _must_be_mended(error)\n",
         (f"{STORE}subscriptions.py::TestHolding::test_what_passes_holds_and_never_parks",),
     ),
     Guard(

@@ -422,6 +422,32 @@ def test_a_connection_lost_in_a_retry_leaves_it_handled_once(app: psycopg.Connec
     assert len(killed) == 1
 
 
+def test_a_retry_without_a_right_or_a_table_does_not_count_and_tells_what_is_missing() -> None:
+    sickness = Sickness(POISON)
+    is_lost = False
+
+    def note_if_possible(recorded: Added) -> None:
+        if is_lost:
+            rows("REVOKE INSERT ON readmodel.journal FROM CURRENT_USER")
+        sickness.handle(recorded)
+
+    shop = Shop(watching(note_if_possible))
+    shop.add(shop.open(), POISON)
+    assert shop.drain()
+    sickness.skus.clear()
+    is_lost = True
+    (watcher,) = shop.store.subscriptions.all()
+    assert retry(_key_id(), watcher, store=shop.store) is Retry.STILL_PARKED
+    ((attempts, error, waits),) = rows("""
+        SELECT attempts, error, next_attempt_at - clock_timestamp() <= interval '0.5 s' FROM eventstore_parked_key
+    """)
+    assert (attempts, waits) == (1, True)
+    assert error == "ProgrammingError: permission denied for table journal"
+    is_lost = False
+    assert retry(_key_id(), watcher, store=shop.store) is Retry.FREED
+    assert notes() == [POISON]
+
+
 def test_a_retry_that_kills_its_process_counts_and_comes_later_next_time() -> None:
     sickness = Sickness(POISON)
     shop = Shop(watching(sickness.handle))

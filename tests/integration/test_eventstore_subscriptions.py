@@ -616,6 +616,16 @@ PASSING = {
 }
 
 
+# What takes the ground from under every handler that writes the journal, until the transaction is rolled back; how that
+# is named, and how long it is held for.
+GROUNDLESS = {
+    "a right": ("REVOKE INSERT ON readmodel.journal FROM CURRENT_USER", "permission denied for table journal", 5.0),
+    "a table": ("ALTER TABLE readmodel.journal RENAME TO lost", 'relation "readmodel.journal" does not exist', 5.0),
+    "a schema": ("CREATE TABLE lost.journal ()", 'schema "lost" does not exist', 5.0),
+    "a server that writes": ("SET TRANSACTION READ ONLY", "cannot execute INSERT in a read-only transaction", 1.0),
+}
+
+
 @pytest.mark.usefixtures("shop_database")
 class TestHolding:
     """What is not the event's fault stops the checkpoint for a while, and never parks."""
@@ -651,6 +661,50 @@ class TestHolding:
             assert shop.drain()
             assert notes() == ["a", "b", "c"] * (done + 1), failure
             assert rows(SELECT_CHECKPOINT) == [(4 + 3 * done, 0, "")]
+
+    @pytest.mark.parametrize("lost", GROUNDLESS)
+    def test_what_is_everybody_s_misfortune_holds_by_its_name_and_parks_nothing(
+        self, lost: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        statement, told, seconds = GROUNDLESS[lost]
+        held: list[float] = []
+        hold = checkpoints.hold
+
+        def note_time(checkpoint_id: int, *, seconds: float, **told: Any) -> None:
+            held.append(seconds)
+            hold(checkpoint_id, seconds=seconds, **told)
+
+        is_lost = True
+
+        def note_if_possible(recorded: Added) -> None:
+            if is_lost:
+                rows(statement)
+            note(recorded)
+
+        monkeypatch.setattr(checkpoints, "hold", note_time)
+        registry = watching(note_if_possible)
+
+        @registry.subscriber(id="elsewhere")
+        class Elsewhere:
+            @handles(facts.ItemAdded)
+            def added(self, recorded: Added) -> None:
+                note(recorded, f"elsewhere {recorded.data.sku}")
+
+        shop = Shop(registry)
+        for sku in "ab":
+            shop.add(shop.open(), sku)
+        assert shop.drain()
+        assert parked() == []
+        state = "SELECT position, attempts, held_reason FROM eventstore_checkpoint WHERE subscription = 'watcher'"
+        ((position, attempts, reason),) = rows(state)
+        assert (position, attempts) == (0, 0)
+        assert told in reason
+        assert held == [seconds]
+        assert notes() == ["elsewhere a", "elsewhere b"]
+        is_lost = False
+        make_due()
+        assert shop.drain()
+        assert notes()[2:] == ["a", "b"]
 
     def test_a_batch_that_loses_each_race_is_begun_anew_so_many_times_and_then_held(self) -> None:
         tries: list[str] = []

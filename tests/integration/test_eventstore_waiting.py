@@ -488,12 +488,13 @@ def test_a_retry_that_meets_a_locked_stream_does_not_count(
     assert value("SELECT next_attempt_at > clock_timestamp() FROM eventstore_parked_key")
 
 
-def test_what_waits_while_the_database_is_unwell_goes_on_waiting(app: psycopg.Connection) -> None:
+@pytest.mark.parametrize("state", ["53100", "42501"])  # a full disk, a right that is gone
+def test_what_waits_while_the_database_is_unwell_goes_on_waiting(state: str, app: psycopg.Connection) -> None:
     well = True
 
     def check(_: int) -> None:
         if not well:
-            rows("DO $$ BEGIN RAISE EXCEPTION 'made up' USING ERRCODE = '53100'; END $$")
+            rows(f"DO $$ BEGIN RAISE EXCEPTION 'made up' USING ERRCODE = '{state}'; END $$")
 
     shop, stuck = Shop(_picking(check=check)), new_id()
     with _locked(app, stuck):
