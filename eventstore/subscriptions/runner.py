@@ -5,8 +5,8 @@ and parks it. What is not the event's fault (a lost connection, a deadlock, a fu
 a right, a table or a setting that is missing, a type of event that this version does not know) holds the checkpoint
 instead. What needs a stream that another transaction has locked waits behind its key, as what is parked does, and the
 rest goes on. A batch that has killed its process twice is gone through in small parts, and the part that kills it too,
-or whose handlers came to no end in time, one event at a time; what comes to none alone is parked, and what has died
-alone three times.
+or whose handlers came to no end in time, one event at a time; what comes to none alone, twice, is parked, and what has
+died alone three times.
 """
 
 from __future__ import annotations
@@ -115,7 +115,13 @@ def _advance(checkpoint_id: int, subscription: Subscription, store: EventStore, 
 
 
 def _split(
-    checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int, *, skip_known: bool = False
+    checkpoint_id: int,
+    subscription: Subscription,
+    store: EventStore,
+    limit: int,
+    *,
+    skip_known: bool = False,
+    is_second: bool = False,
 ) -> Progress:
     """Advances by up to `limit` log entries, in halves when they fail together, and parks who fails alone."""
     try:
@@ -124,8 +130,10 @@ def _split(
         is_slow = isinstance(failed.cause, HandlerTooSlow)
         if is_slow and failed.entries > 1:  # each half would have to be waited for as well
             return _become_careful(checkpoint_id, subscription, store, failed.entries)
-        if not skip_known and not is_slow:  # an event may have been handled already, under a checkpoint that was lost
-            return _split(checkpoint_id, subscription, store, failed.entries, skip_known=True)
+        # An event may have been handled already, under a checkpoint that was lost; and what was slow may have been the
+        # process, for it was suspended.
+        if not skip_known or (is_slow and not is_second):
+            return _split(checkpoint_id, subscription, store, failed.entries, skip_known=True, is_second=True)
         if failed.entries <= 1:
             error = parking.describe(failed.cause)
             return _park_next(checkpoint_id, subscription, store, after=failed.after, error=error, is_found=is_slow)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -84,6 +87,62 @@ def test_what_hangs_is_parked_by_itself_and_everything_else_goes_on(hang: Callab
     assert rows("SELECT position, attempts FROM eventstore_checkpoint") == [(10, 0)]
     transactions = rows("SELECT count(*) FROM readmodel.journal GROUP BY transaction ORDER BY min(id)")
     assert transactions == [(1,), (1,), (2,)]  # one by one until it was found, and no longer
+
+
+@pytest.mark.parametrize("batch_size", [1, 500])
+def test_a_process_that_was_suspended_parks_nothing(batch_size: int) -> None:
+    _fill("a", "b")
+    suspensions = iter([0.5])  # seconds: longer than any handler may go on
+
+    def note_beside_a_suspension(recorded: Added) -> None:
+        for seconds in suspensions:
+            wake = f"while sleep {seconds} && kill -CONT {os.getpid()}; do :; done"
+            subprocess.Popen(["/bin/sh", "-c", wake], stderr=subprocess.DEVNULL)
+            os.kill(os.getpid(), signal.SIGSTOP)
+        note(recorded)
+
+    shop = Shop(watching(note_beside_a_suspension, batch_size=batch_size))
+    assert in_process(shop.drain) == 0
+    assert notes() == ["a", "b"]
+    assert parked() == []
+
+
+def test_what_hangs_once_alone_is_tried_once_more_and_what_hangs_again_is_parked() -> None:
+    tried: list[str] = []
+
+    def hang(recorded: Added) -> None:
+        tried.append(recorded.data.sku)
+        if recorded.data.sku == POISON or tried.count(recorded.data.sku) == 1:
+            time.sleep(FOREVER)
+        note(recorded)
+
+    _fill("a", POISON, "b")
+    assert Shop(watching(hang, batch_size=1)).drain()
+    assert notes() == ["a", "b"]
+    assert tried == ["a", "a", POISON, POISON, "b", "b"]
+    assert [position for _, _, position in parked()] == [4]
+
+
+def test_what_hangs_once_in_the_half_of_a_batch_that_failed_is_tried_once_more() -> None:
+    tried: list[str] = []
+
+    def hang_or_fail(recorded: Added) -> None:
+        tried.append(recorded.data.sku)
+        if recorded.data.sku == POISON:
+            raise ArithmeticError
+        if tried.count("a") == 3:  # in the batch, in the batch once more, alone
+            time.sleep(FOREVER)
+        note(recorded)
+
+    shop = Shop(watching(hang_or_fail, batch_size=2))
+    cart_id, other = shop.open(), shop.open()
+    assert shop.drain()
+    shop.add(cart_id, "a")
+    shop.add(other, POISON)
+    assert shop.drain()
+    assert notes() == ["a"]
+    assert [key for _, key, _ in parked()] == [other]
+    assert tried.count("a") == 4
 
 
 def test_a_connection_that_an_interruption_may_have_broken_is_not_used_again() -> None:
