@@ -26,13 +26,16 @@ from eventstore.verification.walking import Chunk, Found, Segment, Stored, Strea
 _PAGE: Final = 1_000
 _DERIVED: Final = 8  # the version of ids that derive from a cause
 
-# A page of operations, each with the event at the position that it names.
+# A page of operations, each with the event at the position that it names. What is no position is none, and the column
+# stays what its index can be searched by.
 _SELECT_OPERATIONS = """
 SELECT o.id, o.at, o.actor, o.action, o.subscription, o.detail ->> 'key', o.detail ->> 'position',
     l.position, e.event_id, e.stream_type, e.stream_id, e.version, e.event_type, e.schema_version, e.data, e.metadata,
     e.recorded_at
 FROM (SELECT * FROM eventstore_operation WHERE id > %s ORDER BY id LIMIT %s) AS o
-LEFT JOIN eventstore_log l ON o.action = 'discard' AND l.position::text = o.detail ->> 'position'
+LEFT JOIN eventstore_log l ON l.position = CASE
+    WHEN o.action = 'discard' AND o.detail ->> 'position' ~ '^[0-9]{1,18}$' THEN (o.detail ->> 'position')::bigint
+END
 LEFT JOIN eventstore_event e ON e.id = l.event_id
 ORDER BY o.id
 """

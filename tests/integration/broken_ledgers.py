@@ -1147,6 +1147,18 @@ OF_THE_OPERATIONS: Final = (
         actual="missing",
     ),
     _operated(
+        "a discard of a position that no column holds",
+        f"UPDATE eventstore_operation SET detail = detail || '{{\"position\": {TOO_MUCH}}}' WHERE id = 1",
+        f"event at position {TOO_MUCH} of operation 1 (discard)",
+        actual="missing",
+    ),
+    _operated(
+        "a discard of a position that is no number",
+        "UPDATE eventstore_operation SET detail = detail || '{\"position\": \"nowhere\"}' WHERE id = 1",
+        "event at position nowhere of operation 1 (discard)",
+        actual="missing",
+    ),
+    _operated(
         "who discarded",
         "UPDATE eventstore_operation SET actor = 'staff:mallory' WHERE id = 1",
         "actor of operation 1 (discard)",

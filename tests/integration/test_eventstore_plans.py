@@ -17,6 +17,7 @@ import pytest
 from eventstore import appending, facts, idempotency, loading, sealing, sequencer, snapshots
 from eventstore.seals import hashing, heads, sealer
 from eventstore.subscriptions import checkpoints, handling, parking, reading
+from eventstore.verification import operations as verified_operations
 from eventstore.verification import seals as verified_seals
 from tests.conftest import Database
 from tests.integration.shops import rows, value
@@ -36,6 +37,7 @@ TABLES: Final = (
     "subject_key",
     "idempotency_record",
     "seal",
+    "operation",
 )
 
 # Nobody counts the rows of these tables in the background.
@@ -78,6 +80,10 @@ INSERT INTO eventstore_idempotency_record (principal, key, fingerprint, answer)
 SELECT 'alice', id::text, '\\x00', '{}' FROM eventstore_event WHERE id <= 20000;
 INSERT INTO eventstore_seal (last_position, first_position, format, leaves, previous_hash, hash, sealed_at)
 SELECT id, id, 1, int8send(id), sha256(int8send(id)), sha256(int8send(id + 1)), clock_timestamp()
+FROM eventstore_event WHERE id <= 20000;
+INSERT INTO eventstore_operation (actor, action, subscription, detail)
+SELECT 'staff:olga', CASE WHEN id % 2 = 0 THEN 'discard' ELSE 'retry' END, 'follower',
+    jsonb_build_object('key', stream_id, 'position', id)
 FROM eventstore_event WHERE id <= 20000;
 """
 
@@ -135,6 +141,7 @@ HOT: Final[dict[str, tuple[str, Sequence[Any]]]] = {
     "seals: where they end": (verified_seals._SELECT_END, [25_000, 25_000]),
     "seals: beyond the end": (verified_seals._SELECT_BEYOND, [25_000, 25_000, 500]),
     "seals: the head": (heads._SELECT_HEAD, []),
+    "operations: a page to check": (verified_operations._SELECT_OPERATIONS, [7, 1_000]),
     "idempotency record": (idempotency._SELECT_RECORD, ["alice", "77"]),
 }
 
