@@ -1,8 +1,12 @@
 """Checks what operators recorded against what came of it: each discard ended a story, and each such end was recorded.
 
 What a discard records has the id that the reactor's own answer would have had, and the operator as its actor; so it is
-recognised whatever the event says. The record commits with it. Of the other operations the last pause is compared by
-the check of the checkpoints; a retry leaves nothing that it could be told by.
+recognised whatever the event says. The record commits with it. Whatever else has such an id must be the reactor's own,
+in the stream that its answer was for: elsewhere it would keep the reactor from answering, and be nobody's word. The ids
+are those that follow from the events that are answered; what an event says of its cause is not relied upon.
+
+Of the other operations the last pause is compared by the check of the checkpoints; a retry leaves nothing that it could
+be told by.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from uuid import UUID
 
 import msgspec
 
+from eventstore.events import RecordedEvent
 from eventstore.ids import derive_id
 from eventstore.rows import EventRow
 from eventstore.subscriptions.handling import key_of
@@ -21,7 +26,7 @@ from eventstore.subscriptions.registry import Reactor
 from eventstore.verification.findings import MISSING, PRESENT, Difference, Scope, is_moment, shown
 from eventstore.verification.reading import one_moment
 from eventstore.verification.sorting import ExternalSort
-from eventstore.verification.walking import Chunk, Found, Segment, Stored, StreamCheck, decode_each
+from eventstore.verification.walking import Chunk, Found, Segment, StreamCheck, decode_each
 
 _PAGE: Final = 1_000
 _DERIVED: Final = 8  # the version of ids that derive from a cause
@@ -44,10 +49,18 @@ ORDER BY o.id
 _SELECT_ACTORS = "SELECT event_id, metadata ->> 'actor' FROM eventstore_event WHERE event_id = ANY(%s)"
 
 
-class _Ended(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
-    """A story that an operator has ended."""
+class _Step(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
+    """An event that a reactor answers."""
+
+    reactor: str
+    stream_id: UUID | None  # that the answer is for; None: the reactor does not say
+
+
+class _Answer(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
+    """An event whose id derives from a cause."""
 
     stream: str
+    stream_id: UUID
     version: int
     actor: str
 
@@ -79,15 +92,18 @@ class _Operation(NamedTuple):
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(_Ended | _Discarded)
+_decoder: Final = msgspec.msgpack.Decoder(_Step | _Answer | _Discarded)
 
 
 class OperationsCheck(StreamCheck):
-    """Recognises what discards have recorded while the streams are walked, and looks for their records."""
+    """Brings together what is answered, what answers it, and what was recorded of that."""
 
     name = "operations"
     unit = "operations"
-    proves = "Each discard that is recorded has ended a story as its operator, and each such end was recorded, once."
+    proves = (
+        "Each discard that is recorded has ended a story as its operator, and each such end was recorded, once; nothing"
+        " else stands in for a saga's answer."
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,7 +119,8 @@ class OperationsCheck(StreamCheck):
         """Collects; the records are looked at when all streams were seen."""
         for segment in chunk.segments:
             for event in segment.events:
-                self._collect(segment, event)
+                if event.recorded is not None:
+                    self._collect(segment, event.recorded)
         return iter(())
 
     def finish(self, scope: Scope) -> Iterator[Difference]:
@@ -116,15 +133,23 @@ class OperationsCheck(StreamCheck):
             for effect, group in groupby(self._sort.sorted(), key=lambda record: record[:16]):
                 yield from _match(UUID(bytes=effect), [_decoder.decode(record[16:]) for record in group])
 
-    def _collect(self, segment: Segment, event: Stored) -> None:
-        recorded = event.recorded
-        if recorded is None or recorded.event_id.version != _DERIVED or recorded.metadata.causation_id is None:
-            return
-        actor, cause_id = recorded.metadata.actor, recorded.metadata.causation_id
-        for id in self._reactors:
-            if actor != f"system:{id}" and recorded.event_id == derive_id(cause_id, f"{id}/0", 0):
-                ended = _Ended(stream=segment.name, version=recorded.version, actor=actor)
-                self._sort.add(recorded.event_id.bytes + _encoder.encode(ended))
+    def _collect(self, segment: Segment, recorded: RecordedEvent[Any]) -> None:
+        if recorded.event_id.version == _DERIVED:
+            answer = _Answer(
+                stream=segment.name,
+                stream_id=segment.stream_id,
+                version=recorded.version,
+                actor=recorded.metadata.actor,
+            )
+            self._add(recorded.event_id, answer)
+        for reactor in self._reactors.values():
+            if type(recorded.data) in reactor.handlers:
+                route = reactor.routes.get(type(recorded.data))
+                step = _Step(reactor=reactor.id, stream_id=None if route is None else route(recorded.data))
+                self._add(derive_id(recorded.event_id, f"{reactor.id}/0", 0), step)
+
+    def _add(self, effect_id: UUID, record: _Step | _Answer | _Discarded) -> None:
+        self._sort.add(effect_id.bytes + _encoder.encode(record))
 
     def _check_page(self, scope: Scope, after: int) -> tuple[list[Difference], int | None]:
         with one_moment(using=scope.using) as cursor:
@@ -161,7 +186,7 @@ class OperationsCheck(StreamCheck):
         if effect_id not in actors:
             yield _difference(operation, f"end of the story at position {operation.position}", PRESENT, MISSING)
             return
-        self._sort.add(effect_id.bytes + _encoder.encode(_Discarded(operation=operation.id)))
+        self._add(effect_id, _Discarded(operation=operation.id))
         if actors[effect_id] != operation.actor:
             yield _difference(operation, "actor", actors[effect_id], operation.actor)
         event = recorded[operation.row.event_id]
@@ -178,22 +203,37 @@ def _operation(row: Sequence[Any]) -> _Operation:
     return _Operation(id, at, actor, action, subscription, key, position, found)
 
 
-def _match(effect_id: UUID, found: Sequence[_Ended | _Discarded]) -> Iterator[Difference]:
-    records = [one.operation for one in found if isinstance(one, _Discarded)]
-    for ended in (one for one in found if isinstance(one, _Ended)):
-        if not records:
-            yield Difference(
-                stream=ended.stream,
-                version=ended.version,
-                field="operation that this end of a story was recorded with",
-                expected=f"a discard by {ended.actor}",
-                actual=MISSING,
-            )
+def _match(effect_id: UUID, found: Sequence[_Step | _Answer | _Discarded]) -> Iterator[Difference]:
+    records = sorted(one.operation for one in found if isinstance(one, _Discarded))
+    steps = [one for one in found if isinstance(one, _Step)]
+    for answer in (one for one in found if isinstance(one, _Answer)):
+        for step in steps:  # none: it was not there yet when its stream was read, or cannot be read
+            yield from _answer_differences(step, answer, records)
     if len(records) > 1:
         yield Difference(
             field="operations with which one step was discarded",
             expected="one",
-            actual=f"{', '.join(map(str, sorted(records)))}, for event {effect_id}",
+            actual=f"{', '.join(map(str, records))}, for event {effect_id}",
+        )
+
+
+def _answer_differences(step: _Step, answer: _Answer, records: Sequence[int]) -> Iterator[Difference]:
+    if answer.actor != f"system:{step.reactor}":
+        if not records:
+            yield Difference(
+                stream=answer.stream,
+                version=answer.version,
+                field="operation that this end of a story was recorded with",
+                expected=f"a discard by {answer.actor}",
+                actual=MISSING,
+            )
+    elif step.stream_id not in (None, answer.stream_id):
+        yield Difference(
+            stream=answer.stream,
+            version=answer.version,
+            field=f"stream of an answer of {step.reactor}",
+            expected=str(step.stream_id),
+            actual=str(answer.stream_id),
         )
 
 

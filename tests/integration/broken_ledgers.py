@@ -1118,6 +1118,44 @@ def _operated(name: str, statement: str, field: str, **named: str | None) -> Bro
     return Broken(name, "operations", (statement,), field, named.get("stream", ""), None, named.get("actual"))
 
 
+# What a discard would record, by nobody's word: with the id of the answer that the accounts have not given yet, as the
+# saga's own. The saga finds it known, and never asks the account.
+_FORGE_END = """
+WITH last AS (
+    SELECT e.*, l.stream_bucket, l.route_bucket
+    FROM eventstore_event e
+    JOIN eventstore_event first ON first.stream_id = e.stream_id AND first.version = 1
+    JOIN eventstore_log l ON l.event_id = first.id
+    WHERE e.stream_id = %({stream})s ORDER BY e.version DESC LIMIT 1
+), forged AS (
+    INSERT INTO eventstore_event (
+        event_id, stream_type, stream_id, version, event_type, schema_version, data, metadata, recorded_at
+    )
+    SELECT %({answer})s, stream_type, stream_id, version + 1, '{event_type}', 1,
+        data || '{{"reason": "forged", "account_version": 0}}',
+        metadata || jsonb_build_object('actor', 'system:accounts.saga', 'causation_id', {cause}), clock_timestamp()
+    FROM last RETURNING id
+)
+INSERT INTO eventstore_outbox SELECT forged.id, stream_bucket, {route_bucket} FROM forged, last
+"""
+FORGED_ENDS: Final = {
+    "initial": _FORGE_END.format(
+        stream="initial",
+        answer="debit_id",
+        event_type="DebitRejectionRecorded",
+        cause="event_id",
+        route_bucket="NULL::integer",
+    ),
+    "debited": _FORGE_END.format(
+        stream="debited",
+        answer="credit_id",
+        event_type="CreditRejectionRecorded",
+        cause="NULL",
+        route_bucket="route_bucket",
+    ),
+}
+"""By the transfer that they end."""
+
 OF_THE_OPERATIONS: Final = (
     _operated(
         "a discard's record",
@@ -1154,7 +1192,7 @@ OF_THE_OPERATIONS: Final = (
     ),
     _operated(
         "a discard of a position that is no number",
-        "UPDATE eventstore_operation SET detail = detail || '{\"position\": \"nowhere\"}' WHERE id = 1",
+        'UPDATE eventstore_operation SET detail = detail || \'{"position": "nowhere"}\' WHERE id = 1',
         "event at position nowhere of operation 1 (discard)",
         actual="missing",
     ),
@@ -1175,6 +1213,17 @@ OF_THE_OPERATIONS: Final = (
         "UPDATE eventstore_operation SET at = 'infinity' WHERE id = 1",
         "time of operation 1 (discard)",
         actual="infinity",
+    ),
+    *(
+        Broken(
+            f"a discard by nobody, of a transfer that is {name.upper()}",
+            "operations",
+            (statement,),
+            "stream of an answer of accounts.saga",
+            f"transfer {name}",
+            as_app=True,
+        )
+        for name, statement in FORGED_ENDS.items()
     ),
     Broken(
         "a discard from what nobody knows",
@@ -1676,6 +1725,16 @@ OF_THE_BANK: Final = (
         "account events of a transfer that is REJECTED",
         "transfer rejected",
         "rejected debit",
+    ),
+    Broken(
+        "an end that nobody has answered for",
+        "transfers",
+        (FORGED_ENDS["initial"],),
+        "actor",
+        "transfer initial",
+        "an operator, in the account's place",
+        "system:accounts.saga",
+        as_app=True,
     ),
     Broken(
         "an end without an answer",

@@ -16,7 +16,7 @@ from accounts import services as accounts
 from eventstore import sequencer
 from eventstore.context import CommandContext
 from eventstore.dispatch import drain
-from eventstore.ids import new_id
+from eventstore.ids import derive_id, new_id
 from eventstore.metadata import Metadata
 from eventstore.sealing import erase
 from eventstore.seals import sealer
@@ -34,6 +34,7 @@ BUSY_DEPOSITS: Final = 120  # enough for a snapshot
 SEALED_AT_ONCE: Final = 50  # so that there are some seals
 
 _SELECT_CHECKPOINT = "SELECT id FROM eventstore_checkpoint WHERE subscription = %s"
+_SELECT_LAST_ID = "SELECT event_id FROM eventstore_event WHERE stream_id = %s ORDER BY version DESC LIMIT 1"
 _SELECT_PARKED = "SELECT id FROM eventstore_parked_key WHERE subscription = %s AND key = %s"
 
 
@@ -78,6 +79,7 @@ class Ledger:
         self.step("accounts.saga")
         self.step("transfers.saga")
         self.initial = self.transfer(self.household, self.shop, "7.00")
+        self.debit_id, self.credit_id = self._answer_id(self.initial), self._answer_id(self.debited)
         self._sequence()
         for projection in subscriptions.projections():
             self.advance(projection)
@@ -142,6 +144,13 @@ class Ledger:
             cursor.execute(_SELECT_PARKED, [subscription.id, transfer_id])
             (key_id,) = cursor.fetchone()
         parking.discard(key_id, subscription, actor="staff:olga", reason="Unreachable", store=STORE)
+
+    def _answer_id(self, transfer_id: UUID) -> UUID:
+        """The id that the accounts' answer to the last event of a transfer will have."""
+        with connection.cursor() as cursor:
+            cursor.execute(_SELECT_LAST_ID, [transfer_id])
+            (last_id,) = cursor.fetchone()
+        return derive_id(last_id, "accounts.saga/0")
 
     def step(self, subscription_id: str) -> None:
         """One subscription goes on, and what it has written is sequenced."""

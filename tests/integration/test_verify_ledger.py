@@ -48,6 +48,7 @@ from tests.conftest import Database, _default_connection_at, _describe
 from tests.daybook_process import ROOT
 from tests.integration.broken_ledgers import (
     EVERYTHING_BROKEN,
+    FORGED_ENDS,
     NOBODY,
     OVERDUE,
     RIGHT_ANSWERS,
@@ -431,6 +432,18 @@ def test_it_names_what_was_broken(kept: Kept, broken: Broken) -> None:
     assert not (report.clean and report.complete)
     finding = next(finding for finding in report.findings if finding.name == broken.check)
     assert broken.is_named(finding, kept.ledger), finding
+
+
+@pytest.mark.parametrize(
+    ("name", "ends_as"), [("initial", TransferStatus.REJECTED), ("debited", TransferStatus.REFUNDED)]
+)
+def test_it_finds_a_discard_by_nobody_though_the_bank_goes_by_it(
+    kept: Kept, name: str, ends_as: TransferStatus
+) -> None:
+    kept.change(FORGED_ENDS[name])
+    kept.ledger.dispatch()
+    assert kept.ledger.state_of(getattr(kept.ledger, name)) is ends_as
+    assert found_by(report_of()).keys() == {"operations", "transfers"}
 
 
 def test_each_check_is_shown_to_fail() -> None:

@@ -92,6 +92,16 @@ def test_it_accepts_what_an_operator_answered_in_an_account_s_place() -> None:
     assert _fields(_story(TransferStatus.REFUNDED, [Answer.DEBIT], **paid_back))
 
 
+@pytest.mark.parametrize("answer", sorted(set(Answer) - {Answer.REJECTED_DEBIT, Answer.REJECTED_CREDIT}))
+def test_it_takes_nobody_s_word_for_what_an_account_alone_can_do(answer: Answer) -> None:
+    for status, legal in LEGAL.items():
+        for answers in legal:
+            if answer in answers:
+                left = [done for done in answers if done is not answer]
+                field = f"account events of a transfer that is {status.value}"
+                assert (field in _fields(_story(status, left, recorded={answer: 0}))) is (tuple(left) not in legal)
+
+
 def test_it_names_what_an_account_did_for_no_transfer() -> None:
     (difference,) = judge(Story(RENT, None, [_done(Answer.DEBIT)]))
     assert difference == Difference(

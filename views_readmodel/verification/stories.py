@@ -92,6 +92,7 @@ LEGAL: Final[Mapping[TransferStatus, Sequence[Sequence[Answer]]]] = MappingProxy
 
 _OF_THE_RECEIVER: Final = frozenset({Answer.CREDIT, Answer.REJECTED_CREDIT})
 _MOVING: Final = frozenset({Answer.DEBIT, Answer.CREDIT, Answer.REFUND})
+_GIVEN_BY_OPERATORS: Final = frozenset({Answer.REJECTED_DEBIT, Answer.REJECTED_CREDIT})
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
@@ -165,7 +166,8 @@ def judge(story: Story) -> Iterator[Difference]:
 
 def _without(answers: Sequence[Answer], said: Said) -> tuple[Answer, ...]:
     """The answers but for those that an operator gave in the account's place."""
-    return tuple(answer for answer in answers if said.recorded.get(answer) != 0)
+    given = {answer for answer in _GIVEN_BY_OPERATORS if said.recorded.get(answer) == 0}
+    return tuple(answer for answer in answers if answer not in given)
 
 
 def _contradictions(said: Said, done: Done) -> Iterator[Difference]:

@@ -17,7 +17,7 @@ import msgspec
 
 from accounts.published.events import AccountEvent, AccountOpened
 from eventstore.events import RecordedEvent
-from eventstore.verification.findings import Difference, Scope
+from eventstore.verification.findings import Difference, Scope, shown
 from eventstore.verification.sorting import ExternalSort
 from eventstore.verification.walking import Chunk, Found, Segment, StreamCheck
 from transfers.published.events import STATUS_AFTER, TransferDetails, TransferEvent
@@ -29,6 +29,8 @@ _POSITION_BYTES: Final = 8
 _KEY_BYTES: Final = 16 + _POSITION_BYTES  # transfer, position
 _LEAST_POSITION: Final = -(2**63)  # that the column holds: one below zero is wrong, and sorts first
 _REPORTED_EVERY: Final = 5_000
+_PROGRAM: Final = "system:"
+"""How actors begin that are nobody."""
 
 
 class TransfersCheck(StreamCheck):
@@ -134,6 +136,14 @@ class _Transfer:
         answer = RECORDED_BY.get(type(data))
         if answer is not None:
             self._recorded[answer] = data.account_version
+            if data.account_version == 0 and recorded.metadata.actor.startswith(_PROGRAM):
+                yield Difference(
+                    stream=segment.name,
+                    version=recorded.version,
+                    field="actor",
+                    expected="an operator, in the account's place",
+                    actual=shown(recorded.metadata.actor),
+                )
         details = getattr(data, "details", self._details)
         if self._details is not None and details != self._details:
             for field in TransferDetails.__struct_fields__:
