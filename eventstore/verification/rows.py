@@ -77,6 +77,9 @@ WHERE n.nspname = %s AND t.relname = %s AND i.indisvalid AND i.indisready
 # An index that a projection declares by name.
 _DECLARED_INDEX: Final = re.compile(r"CREATE (?:UNIQUE )?INDEX (\w+) ON (\w+)")
 
+# The last stream of which there is a row.
+_SELECT_LAST = "SELECT {stream} FROM {table} ORDER BY {stream} DESC LIMIT 1"
+
 # The rows of whole streams, with that of the stream where the span begins unless it ended there.
 _SELECT_KEPT = """
 SELECT {columns} FROM {table}
@@ -128,6 +131,7 @@ class RowsCheck(StreamCheck, Generic[R]):
             "version": sql.Identifier(table.key[-1]),
         }
         self._statement = sql.SQL(statement).format(**names)
+        self._select_last = sql.SQL(_SELECT_LAST).format(**names)
 
     def begin(self, scope: Scope) -> Iterator[Difference]:
         """Compares the table's columns and indexes with those that the projection declares."""
@@ -169,6 +173,13 @@ class RowsCheck(StreamCheck, Generic[R]):
     def tables(self) -> Sequence[tuple[str, str]]:
         """The one table."""
         return [(self._projection.schema, self._table.name)] if self._exists else []
+
+    def last_stream(self, cursor: Any) -> UUID | None:
+        """The last that has a row."""
+        if not self._exists:
+            return None
+        cursor.execute(self._select_last)
+        return next((stream_id for (stream_id,) in cursor.fetchall()), None)
 
     def read(self, cursor: Any, span: Span, limit: int) -> Found:
         """The table's rows, and how far they have come."""

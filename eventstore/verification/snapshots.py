@@ -25,6 +25,7 @@ LEFT JOIN unnest(%s::text[], %s::smallint[]) AS known (stream_type, state_versio
 WHERE (s.stream_id, s.version) > (%s, %s) AND (s.stream_id, s.version) <= (%s, %s)
 ORDER BY s.stream_id, s.version LIMIT %s
 """
+_SELECT_LAST = "SELECT stream_id FROM eventstore_snapshot ORDER BY stream_id DESC LIMIT 1"
 
 
 class _Snapshot(NamedTuple):
@@ -68,6 +69,11 @@ class StatesCheck(StreamCheck):
             [found.state_version for found in snapshotted],
         )
         return iter(())
+
+    def last_stream(self, cursor: Any) -> UUID | None:
+        """The last that has a snapshot."""
+        cursor.execute(_SELECT_LAST)
+        return next((stream_id for (stream_id,) in cursor.fetchall()), None)
 
     def read(self, cursor: Any, span: Span, limit: int) -> Found:
         """The snapshots of the span."""

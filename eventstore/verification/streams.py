@@ -21,6 +21,7 @@ SELECT EXISTS (
 
 # Whose personal fields are sealed with a key of theirs.
 _SELECT_SUBJECTS = "SELECT subject_id, created_at FROM eventstore_subject_key WHERE subject_id BETWEEN %s AND %s"
+_SELECT_LAST_SUBJECT = "SELECT subject_id FROM eventstore_subject_key ORDER BY subject_id DESC LIMIT 1"
 
 
 class StreamsCheck(StreamCheck):
@@ -130,6 +131,11 @@ class ReadableCheck(StreamCheck):
         names = scope.registry.names()
         self._sealed = frozenset(name for name in names if scope.registry.named(name).sealed)
         return iter(())
+
+    def last_stream(self, cursor: Any) -> UUID | None:
+        """The last person who has a key."""
+        cursor.execute(_SELECT_LAST_SUBJECT)
+        return next((subject_id for (subject_id,) in cursor.fetchall()), None)
 
     def read(self, cursor: Any, span: Span, limit: int) -> Found:
         """Who has a key, or had one that was erased."""

@@ -2,13 +2,14 @@
 
 The order is that of (stream, version). One chunk is what one short transaction sees at one moment: the next events,
 and of every table that a check compares them with the rows of the same span of streams and versions. So whatever is in
-a table and belongs to no event is met as well, and nothing is read twice. Invariant: every event and row that was
-there at the start is in exactly one chunk, whole.
+a table and belongs to no event is met as well, and nothing is read twice. Invariants: every event and row that was
+there at the start is in exactly one chunk, whole; the walk ends at the last stream that was there then, or it would
+follow a busy bank, whose new streams come last, for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
@@ -40,6 +41,9 @@ LEFT JOIN eventstore_log l ON l.event_id = e.id
 LEFT JOIN eventstore_outbox o ON o.event_id = e.id
 ORDER BY e.stream_id, e.version, e.id, l.position
 """
+
+# The last stream. PostgreSQL knows no greatest UUID before version 18.
+_SELECT_LAST = "SELECT stream_id FROM eventstore_event ORDER BY stream_id DESC LIMIT 1"
 
 T = TypeVar("T")
 
@@ -123,6 +127,10 @@ class StreamCheck(Check):
         """The tables it reads that a replay might swap, by schema and name."""
         return ()
 
+    def last_stream(self, cursor: Any) -> UUID | None:
+        """The last stream of which it has rows to compare, whether there are events or not."""
+        return None
+
     def read(self, cursor: Any, span: Span, limit: int) -> Found:
         """At most `limit` rows of the span, in order; rows of whole streams include that of a stream cut off."""
         return Found()
@@ -153,10 +161,12 @@ def walk(
         for difference in as_far_as_it_goes(check, partial(check.begin, scope)):
             yield check, difference
     after, unfinished, seen = START, None, 0
-    while after != END:
-        chunk, found = _read_with_who_can(scope, checks, after, unfinished, events)
-        if chunk is None:
+    end = _with_who_can(checks, partial(_read_end, scope))
+    while end is not None and after != end:
+        read = _with_who_can(checks, partial(_read, scope, Span(after, end), unfinished, events))
+        if read is None:
             return
+        chunk, found = read
         for check, rows in found.items():
             for difference in as_far_as_it_goes(check, partial(check.compare, chunk, rows)):
                 yield check, difference
@@ -173,48 +183,65 @@ def _going(checks: Sequence[StreamCheck]) -> list[StreamCheck]:
     return [check for check in checks if not check.broken_off]
 
 
-def _read_with_who_can(
-    scope: Scope, checks: Sequence[StreamCheck], after: Slot, unfinished: Segment | None, limit: int
-) -> tuple[Chunk | None, Mapping[StreamCheck, Found]]:
-    """The next chunk for the checks that can read it; None when there is none that can.
+def _with_who_can(checks: Sequence[StreamCheck], read: Callable[[Sequence[StreamCheck]], T]) -> T | None:
+    """What is read for the checks that can read; None when there is none that can.
 
     Who fails may have spoiled the transaction, so the others read anew.
     """
     while going := _going(checks):
         try:
-            return _read(scope, going, after, unfinished, limit)
+            return read(going)
         except _ReadFailed as failed:
             failed.check.break_off(failed.reason)
         except Exception as error:  # noqa: BLE001 - what all of them need cannot be read
             for check in going:
                 check.break_off(error)
-    return None, {}
+    return None
+
+
+def _read_end(scope: Scope, checks: Sequence[StreamCheck]) -> Slot:
+    """Where the walk ends: with the last stream that there is anything of now."""
+    with one_moment(using=scope.using, tables=_tables(checks)) as cursor:
+        cursor.execute(_SELECT_LAST)
+        streams = [stream_id for (stream_id,) in cursor.fetchall()]
+        streams += [_asked(check, partial(check.last_stream, cursor)) for check in checks]
+    return Slot(max((found for found in streams if found is not None), default=START.stream_id), ANY_VERSION)
 
 
 def _read(
-    scope: Scope, checks: Sequence[StreamCheck], after: Slot, unfinished: Segment | None, limit: int
+    scope: Scope, rest: Span, unfinished: Segment | None, limit: int, checks: Sequence[StreamCheck]
 ) -> tuple[Chunk, Mapping[StreamCheck, Found]]:
-    """The next chunk, and what each check has read for it."""
-    # Sorted as a replay's swap locks them: each would wait for the other for ever.
-    names = sorted({name for check in checks for name in check.tables()})
-    tables = [sql.Identifier(schema, name) for schema, name in names]
-    with one_moment(using=scope.using, tables=tables) as cursor:
-        cursor.execute(_SELECT_EVENTS, [*after, limit])
+    """The next chunk of what is left, and what each check has read for it."""
+    with one_moment(using=scope.using, tables=_tables(checks)) as cursor:
+        cursor.execute(_SELECT_EVENTS, [*rest.after, limit])
         rows = [(Slot(row[3], row[4]), row) for row in cursor.fetchall()]
         events, until = _whole_slots(rows, limit)
+        until = min(until, rest.until)
         found = {}
         for check in checks:
-            try:
-                read = check.read(cursor, Span(after, until), 2 * limit)
-            except Exception as error:
-                raise _ReadFailed(check, error) from error
+            read = _asked(check, partial(check.read, cursor, Span(rest.after, until), 2 * limit))
             kept, upto = _whole_slots(read.rows, 2 * limit)
             found[check] = Found(kept, read.context)
             until = min(until, upto)
-        span = Span(after, until)
+        span = Span(rest.after, until)
         stored = _decode(_within(events, until), registry=scope.registry, using=scope.using)
     found = {check: Found(_within(read.rows, until), read.context) for check, read in found.items()}
     return Chunk(_segments(stored, span, unfinished), span), found
+
+
+def _tables(checks: Sequence[StreamCheck]) -> list[sql.Identifier]:
+    """What they read that a replay might swap."""
+    # Sorted as the swap locks them: each would wait for the other for ever.
+    names = sorted({name for check in checks for name in check.tables()})
+    return [sql.Identifier(schema, name) for schema, name in names]
+
+
+def _asked(check: StreamCheck, read: Callable[[], T]) -> T:
+    """What one check reads. Raises `_ReadFailed`, which names it."""
+    try:
+        return read()
+    except Exception as error:
+        raise _ReadFailed(check, error) from error
 
 
 def _whole_slots(rows: Sequence[tuple[Slot, T]], limit: int) -> tuple[Sequence[tuple[Slot, T]], Slot]:

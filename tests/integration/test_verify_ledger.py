@@ -61,6 +61,7 @@ from tests.servers import CLONE_DATABASE, Servers
 from transfers import services as transfers
 from transfers.published.events import TransferStatus
 from views_readmodel.management.commands.verify_ledger import in_words
+from views_readmodel.verification import answers
 from views_readmodel.verification.answers import AnswersCheck
 from views_readmodel.verification.balances import BalancesCheck
 from views_readmodel.verification.checks import AGGREGATES, ledger_checks
@@ -316,6 +317,54 @@ def test_it_finds_nothing_when_what_waited_is_sequenced_between_two_reads_of_its
     report = report_of(chunk_events=chunk_events, progress=sequence_and_let_wait)
     assert not found_by(report)
     assert {finding.name: finding.counts for finding in report.findings}["sequencing"]["waiting in the outbox"] > 1
+
+
+def test_it_ends_where_the_streams_ended_at_the_start_though_new_ones_come_faster_than_it_reads(kept: Kept) -> None:
+    ledger, reads = kept.ledger, count(1)
+
+    def go_on(phase: str, *, done: int, total: int) -> None:
+        assert next(reads) < 100, "it does not end"
+        for _ in range(6):
+            customer = accounts.register_customer(context=context(), name="Dave", email="dave@example.com").value
+            opened = accounts.open_account(
+                context=context(),
+                customer_id=customer.customer_id,
+                title="Dave's",
+                currency="EUR",
+                initial_balance="5.00",
+            ).value
+            accounts.deposit(context=context(), account_id=opened.account_id, amount="0.01")
+            ledger.transfer(opened.account_id, ledger.shop, "1.00")
+        ledger.dispatch()
+
+    report = report_of(chunk_events=20, progress=go_on)
+    assert not found_by(report)
+    assert next(reads) > 10
+    assert not [finding.remarks for finding in report.findings if finding.remarks]
+    assert not found_by(report_of())
+
+
+def test_it_ends_with_the_answers_of_the_start_though_new_ones_come_faster_than_it_reads(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.rewrite(*RIGHT_ANSWERS)
+    reads = count(1)
+
+    def look_up(*arguments: Any) -> Any:
+        assert next(reads) < 100, "it does not end"
+        kept.change(
+            "INSERT INTO eventstore_idempotency_record (principal, key, fingerprint, answer, created_at)"
+            " SELECT principal, gen_random_uuid()::text, fingerprint, answer, created_at"
+            " FROM eventstore_idempotency_record WHERE key = 'entry'"
+        )
+        return _real_look_up(*arguments)
+
+    _real_look_up = answers._look_up
+    monkeypatch.setattr(answers, "_look_up", look_up)
+    monkeypatch.setattr(answers, "_PAGE", 1)
+    (finding,) = report_of([AnswersCheck()]).findings
+    assert not finding.named
+    assert finding.examined == len(RIGHT_ANSWERS) + 1
 
 
 @contextmanager
