@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -27,6 +27,10 @@ from eventstore.visible import has_unprintable, has_visible
 from eventstore.wakeup import wake_on_commit
 
 MAX_REASON_LENGTH: Final = 500
+SETTLED_SECONDS: Final = 0.5
+"""How long after its attempt a key is parked still that is told as such; a handler takes milliseconds."""
+LOOK_SECONDS: Final = 0.1
+"""How often it is looked at what became of keys."""
 OS_USER: Final = "os_user"
 """In a record's detail: the user of the operating system, where somebody else was named as who did it."""
 
@@ -87,6 +91,24 @@ SELECT FROM eventstore_checkpoint WHERE subscription = %s AND projection_version
 # A parked key by its id.
 _SELECT_KEY = "SELECT subscription, key FROM eventstore_parked_key WHERE id = %s"
 
+# Some parked keys, and whether an operator has paused their subscription.
+_SELECT_KEYS = """
+SELECT k.id, k.subscription, EXISTS (
+    SELECT FROM eventstore_checkpoint c WHERE c.subscription = k.subscription AND c.status = 'paused'
+)
+FROM eventstore_parked_key k WHERE k.id = ANY(%s)
+"""
+
+# Has some parked keys tried when somebody looks next, but for those that somebody is at. Sorted, as every lock.
+_MAKE_DUE = """
+UPDATE eventstore_parked_key SET next_attempt_at = clock_timestamp()
+WHERE id = ANY(ARRAY(SELECT id FROM eventstore_parked_key WHERE id = ANY(%s) ORDER BY key FOR UPDATE SKIP LOCKED))
+RETURNING id, subscription, key, attempts
+"""
+
+# How often those of some keys that are parked still have been tried.
+_SELECT_ATTEMPTS = "SELECT id, attempts FROM eventstore_parked_key WHERE id = ANY(%s)"
+
 
 class NoSuchSubscription(LookupError):
     """There is no subscription of that name."""
@@ -140,6 +162,17 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
     busy: int  # somebody else was at them, or they were gone
     begun: int  # of which some was handled and there was no time for the rest, which follows by itself
     left: int  # for which there was no time
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What has become of keys that the dispatchers were asked to retry."""
+
+    freed: int
+    still_parked: int  # they were tried, and are not free
+    left: int  # they will be tried within seconds
+    paused: int  # they will be tried once their subscription is resumed
+    foreign: int  # this program has no such subscription, or its tables are of another version
+    busy: int  # somebody was at them already, or they were gone
 
 
 def pause(subscription_id: str, *, actor: str, reason: str, os_user: str = "", using: str = "default") -> int:
@@ -256,6 +289,44 @@ def retry_many(
         begun += outcome is parking.Retry.GOES_ON
     left = len(parked_key_ids) - tried
     return Retried(freed=freed, still_parked=still_parked, busy=busy, begun=begun, left=left)
+
+
+def ask_to_retry(
+    parked_key_ids: Sequence[int],
+    *,
+    actor: str,
+    reason: str,
+    os_user: str = "",
+    store: EventStore,
+    wait_seconds: float,
+) -> Asked:
+    """Has the dispatchers retry the keys at once, and waits so long at most to tell what came of it.
+
+    For a process that must live on: what is parked may have killed the one that handled it, or hang, and dispatchers
+    are made for that. The wait is one of short reads, without a transaction. Raises `ReasonMissing`.
+    """
+    why = clean_reason(reason)
+    found = _find_keys(parked_key_ids, using=store.using)
+    handled = {id for id in {subscription_id for _, subscription_id, _ in found} if _can_handle(store, id)}
+    mine = [id for id, subscription_id, _ in found if subscription_id in handled]
+    with _operating(store.using) as cursor:
+        cursor.execute(_MAKE_DUE, [mine])
+        attempts: dict[int, int] = {}
+        for id, subscription_id, key, tried in cursor.fetchall():
+            attempts[id] = tried
+            _record(cursor, actor, "retry", subscription_id, {"key": str(key), "reason": why}, os_user=os_user)
+        wake_on_commit(store.using)
+    paused = [id for id, _, is_paused in found if is_paused and attempts.pop(id, None) is not None]
+    still_parked, left = _await_attempts(attempts, seconds=wait_seconds, using=store.using)
+    foreign = len(found) - len(mine)
+    return Asked(
+        freed=len(attempts) - still_parked - left,
+        still_parked=still_parked,
+        left=left,
+        paused=len(paused),
+        foreign=foreign,
+        busy=len(parked_key_ids) - len(attempts) - len(paused) - foreign,
+    )
 
 
 def discard(parked_key_id: int, *, actor: str, reason: str, os_user: str = "", store: EventStore) -> int:
@@ -392,6 +463,47 @@ def _find_key(parked_key_id: int, *, using: str) -> tuple[str, UUID]:
     if found is None:
         raise parking.NotParked("the key is not parked any more")
     return found[0], found[1]
+
+
+def _find_keys(parked_key_ids: Sequence[int], *, using: str) -> list[tuple[int, str, bool]]:
+    with connections[using].cursor() as cursor:
+        cursor.execute(_SELECT_KEYS, [list(parked_key_ids)])
+        return list(cursor.fetchall())
+
+
+def _can_handle(store: EventStore, subscription_id: str) -> bool:
+    """Whether dispatchers of this program would try what the subscription has parked."""
+    subscription = store.subscriptions.get(subscription_id)
+    if subscription is None:
+        return False
+    try:
+        _require_current(subscription, using=store.using)
+    except RebuildNeeded:
+        return False
+    return True
+
+
+def _await_attempts(attempts: Mapping[int, int], *, seconds: float, using: str) -> tuple[int, int]:
+    """How many of the keys were tried and are parked still, and how many nobody has tried in so much time.
+
+    By how often they had been tried: who tries counts first, so that a key that was may become free a moment later.
+    """
+    deadline = time.monotonic() + seconds
+    tried_since: dict[int, float] = {}
+    while True:
+        now = time.monotonic()
+        parked = _select_attempts(attempts, using=using)
+        tried = {id for id, count in parked.items() if count > attempts[id]}
+        tried_since = {id: tried_since.get(id, now) for id in tried}  # not what was put off: that is tried again
+        if now >= deadline or all(now - tried_since.get(id, now) >= SETTLED_SECONDS for id in parked):
+            return len(tried), len(parked) - len(tried)
+        time.sleep(LOOK_SECONDS)
+
+
+def _select_attempts(parked_key_ids: Iterable[int], *, using: str) -> dict[int, int]:
+    with connections[using].cursor() as cursor:
+        cursor.execute(_SELECT_ATTEMPTS, [list(parked_key_ids)])
+        return dict(cursor.fetchall())
 
 
 def _record(

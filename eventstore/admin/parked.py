@@ -30,8 +30,8 @@ from eventstore.subscriptions.registry import Reactor, subscriptions
 PERMISSION: Final = "eventstore.change_parkedkey"
 """Who may retry and discard."""
 MOST_AT_ONCE: Final = 50
-BUDGET_SECONDS: Final = 8.0
-"""How long a bulk retry goes on within one request; what is left can be retried again."""
+WAIT_SECONDS: Final = 5.0
+"""How long a request waits to tell what came of a retry; it is the workers who retry."""
 EVENTS_SHOWN: Final = 100
 REASONS_SHOWN: Final = 8
 
@@ -154,19 +154,19 @@ class ParkedKeyAdmin(RecordAdmin):
 
     @admin.action(description="Retry now …", permissions=["operate"])
     def retry_selected(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        """Handles what is behind the keys, the longest parked first."""
+        """Has the workers try what is behind the keys: it may end its process, which here answers others too."""
         keys = _bounded(request, queryset)
         form = reason_form(request)
         if not (form.is_bound and form.is_valid()):
             return self._ask(request, keys, form, action="retry_selected", verb="Retry", consequence=_RETRY)
-        done = operations.retry_many(
+        asked = operations.ask_to_retry(
             [key.pk for key in keys],
             actor=actor_of(request.user),
             reason=form.cleaned_data["reason"],
             store=_STORE,
-            budget_seconds=BUDGET_SECONDS,
+            wait_seconds=WAIT_SECONDS,
         )
-        _tell(request, done)
+        _tell(request, asked)
         return None
 
     @admin.action(description="Discard the first event …", permissions=["operate"])
@@ -206,8 +206,8 @@ class ParkedKeyAdmin(RecordAdmin):
 
 
 _RETRY: Final = (
-    "What waits behind each key is handled now, in order, until something fails again. What fails stays parked, and is"
-    " tried again by itself."
+    "The workers try what waits behind each key now, in order, until something fails again. What fails stays parked,"
+    " and is tried again by itself."
 )
 _DISCARD: Final = (
     "The first event behind each key is never handled by this subscription, and what it began is ended instead, as said"
@@ -278,17 +278,19 @@ def _bounded(request: HttpRequest, queryset: QuerySet[Any]) -> list[ParkedKey]:
     return found[:MOST_AT_ONCE]
 
 
-def _tell(request: HttpRequest, done: operations.Retried) -> None:
+def _tell(request: HttpRequest, asked: operations.Asked) -> None:
     """What came of a retry, as one message."""
     words = [
-        (done.freed, "handled and free again"),
-        (done.still_parked, "failed again and still parked"),
-        (done.busy, "gone or being retried already"),
-        (done.begun, "handled in part, and going on by themselves"),
-        (done.left, "not tried, for there was no more time"),
+        (asked.freed, "handled and free again"),
+        (asked.still_parked, "tried again and still parked"),
+        (asked.left, "will be tried within seconds"),
+        (asked.paused, "will be tried once the subscription is resumed"),
+        (asked.foreign, "left alone, for this program cannot handle what is behind it"),
+        (asked.busy, "gone or being retried already"),
     ]
     said = "; ".join(f"{count:,} {word}" for count, word in words if count)
-    tell = messages.success if done.freed and not (done.still_parked or done.left) else messages.warning
+    waits = asked.still_parked or asked.left or asked.paused or asked.foreign
+    tell = messages.success if asked.freed and not waits else messages.warning
     tell(request, f"{said or 'Nothing was selected'}.")
 
 

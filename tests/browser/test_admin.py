@@ -302,7 +302,8 @@ def test_a_paused_subscription_waits_and_a_parked_transfer_is_retried_and_anothe
     page.get_by_role("link", name=transfers[0]["transfer_id"]).click()
     page.get_by_role("button", name="Retry now …").click()
     _do(page, "Retry", "The account is whole again")
-    expect(page.get_by_text("1 handled and free again.")).to_be_visible()
+    # By a worker, which has other things to do on a busy machine.
+    expect(page.get_by_text(re.compile("1 (handled and free again|will be tried within seconds)"))).to_be_visible()
     _until(lambda: teller_api.get(f"/transfers/{transfers[0]['transfer_id']}")["state"] == "COMPLETED", page)
 
     page.get_by_role("link", name=transfers[1]["transfer_id"]).click()

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
+import psycopg
 import pytest
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.messages import get_messages
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 from django.test import Client
+from django.utils import timezone
 from knox.models import AuthToken
+from pytest_django import Settings
 
 from accounts import services as accounts
 from config.staff.members import create_api_key
 from config.staff.models import StaffMember
 from config.staff.roles import Role
+from eventstore import operations
+from eventstore.admin import parked as parked_pages
 from eventstore.appending import EventAlreadyRecorded, StreamBusy
 from eventstore.context import CommandContext
+from eventstore.dispatch import drain
 from eventstore.metadata import Metadata
 from eventstore.models import Checkpoint, Event, LogEntry, Operation, ParkedKey
 from eventstore.rows import decode_rows
-from eventstore.store import LostRace
+from eventstore.store import EventStore, LostRace
 from eventstore.subscriptions import parking
+from eventstore.subscriptions.registry import Reactor, subscriptions
 from tests.conftest import Database
 from tests.integration.admins import browser
 from tests.integration.counter import Counter
@@ -38,6 +48,11 @@ INSERT_CHECKPOINTS = """
 DELETE FROM eventstore_checkpoint;
 INSERT INTO eventstore_checkpoint (subscription, follows, bucket_low, bucket_high, position)
 VALUES ('accounts.saga', 'route', 0, 127, 0), ('accounts.saga', 'route', 128, 255, 0)
+"""
+# Tables of a projection that another version of the program has made.
+INSERT_OUTDATED = """
+INSERT INTO eventstore_checkpoint (subscription, follows, bucket_low, bucket_high, position, projection_version)
+VALUES ('views.transfers', 'stream', 0, 255, 0, 99)
 """
 PARK = """
 WITH parked AS (
@@ -148,18 +163,137 @@ def test_nobody_but_an_operator_does_anything(operator: Client, role: Role) -> N
     assert _recorded() == []
 
 
-def test_it_retries_a_parked_key(operator: Client) -> None:
+@contextmanager
+def _dispatching() -> Iterator[None]:
+    """Somebody dispatches meanwhile, in a thread."""
+    over = threading.Event()
+
+    def go_on() -> None:
+        try:
+            while not over.wait(0.02):
+                drain(store=EventStore(), budget_seconds=1)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _have_handlers(monkeypatch: pytest.MonkeyPatch, before: Callable[[], None]) -> None:
+    """Has the accounts' saga do this before it handles anything."""
+    saga = subscriptions.get("accounts.saga")
+    assert isinstance(saga, Reactor)
+
+    def preceded(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def handle(recorded: Any) -> Any:
+            before()
+            return handler(recorded)
+
+        return handle
+
+    handlers = {cls: preceded(handler) for cls, handler in saga.handlers.items()}
+    monkeypatch.setitem(subscriptions._by_id, saga.id, msgspec.structs.replace(saga, handlers=handlers))
+
+
+def _fail() -> None:
+    raise ArithmeticError("it sticks in the throat")
+
+
+def test_it_has_a_parked_key_retried_and_never_retries_it_itself(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler that kills its process, or hangs, must not do so where pages are answered."""
     transfer, key = _parked_transfer()
+    handled_in: set[int] = set()
+    _have_handlers(monkeypatch, lambda: handled_in.add(threading.get_ident()))
     assert "Retry" in _act(operator, "retry_selected", key).content.decode()
-    answered = _act(operator, "retry_selected", key, **WHY)
+    with _dispatching():
+        answered = _act(operator, "retry_selected", key, **WHY)
     assert answered.status_code == 302
-    assert "1 handled and free again" in _said(answered)
+    assert _said(answered) == "1 handled and free again."
     assert not ParkedKey.objects.exists()
     assert Event.objects.filter(event_type="AccountDebited", data__transfer_id=str(transfer)).count() == 1
+    assert handled_in
+    assert threading.get_ident() not in handled_in
     assert _recorded() == [(_name(operator), "retry", "accounts.saga", WHY["reason"])]
     again = _act(operator, "retry_selected", key, **WHY)
     assert again.status_code in (200, 302)
     assert len(_recorded()) == 1
+
+
+def test_it_says_what_was_tried_again_and_is_parked_still(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, key = _parked_transfer()
+    _have_handlers(monkeypatch, _fail)
+    with _dispatching():
+        answered = _act(operator, "retry_selected", key, **WHY)
+    assert _said(answered) == "1 tried again and still parked."
+    parked = ParkedKey.objects.get()
+    assert parked.attempts == 2
+    assert parked.error == "ArithmeticError: it sticks in the throat"
+
+
+_woken: list[str] = []
+
+
+def note_wake_up(using: str) -> None:
+    """Stands for whoever wakes the workers."""
+    _woken.append(using)
+
+
+def test_what_nobody_tries_in_time_is_tried_when_somebody_looks(
+    operator: Client, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    transfer, key = _parked_transfer()
+    settings.EVENTSTORE = {**settings.EVENTSTORE, "WAKE": f"{__name__}.note_wake_up"}
+    monkeypatch.setattr(parked_pages, "WAIT_SECONDS", 0.3)
+    looked: list[bool] = []
+
+    def look(*arguments: Any, **options: Any) -> Any:
+        looked.append(connection.in_atomic_block)
+        return _real_look(*arguments, **options)
+
+    _real_look = operations._select_attempts
+    monkeypatch.setattr(operations, "_select_attempts", look)
+    _woken.clear()
+    answered = _act(operator, "retry_selected", key, **WHY)
+    assert _said(answered) == "1 will be tried within seconds."
+    assert _woken == ["default"]
+    assert len(looked) > 1
+    assert not any(looked)  # nothing is held while it waits
+    assert len(_recorded()) == 1
+    parked = ParkedKey.objects.get()
+    assert parked.attempts == 1
+    assert parked.next_attempt_at <= timezone.now()
+    assert drain(store=EventStore())
+    assert not ParkedKey.objects.exists()
+    assert Event.objects.filter(event_type="AccountDebited", data__transfer_id=str(transfer)).count() == 1
+
+
+def test_what_a_paused_subscription_has_parked_is_tried_when_it_is_resumed(operator: Client) -> None:
+    _, key = _parked_transfer()
+    operator.post(f"{SUBSCRIPTIONS}pause/accounts.saga/", WHY)
+    with _dispatching():
+        answered = _act(operator, "retry_selected", key, **WHY)
+        assert _said(answered).endswith(" 1 will be tried once the subscription is resumed.")
+    assert ParkedKey.objects.get().attempts == 1
+    operator.post(f"{SUBSCRIPTIONS}resume/accounts.saga/", WHY)
+    assert drain(store=EventStore())
+    assert not ParkedKey.objects.exists()
+
+
+def test_what_somebody_is_at_already_is_left_alone(operator: Client, fresh_database: Database) -> None:
+    _, key = _parked_transfer()
+    with psycopg.connect(fresh_database.app_url) as other:
+        other.execute("SELECT FROM eventstore_parked_key FOR UPDATE")
+        answered = _act(operator, "retry_selected", key, **WHY)
+    assert _said(answered) == "1 gone or being retried already."
+    assert _recorded() == []
+    assert ParkedKey.objects.get().next_attempt_at > timezone.now()
 
 
 def test_it_discards_what_cannot_be_handled_and_ends_its_story(operator: Client) -> None:
@@ -239,27 +373,30 @@ def test_one_that_cannot_be_discarded_is_told_and_the_next_ones_are_done(
     assert len(_recorded()) == 2
 
 
-def test_what_another_program_parked_stays_parked_when_it_is_retried_with_others(operator: Client) -> None:
+def test_what_this_program_cannot_handle_is_left_alone_when_it_is_retried_with_others(operator: Client) -> None:
     _, key = _parked_transfer()
-    others = _park("gone.saga", uuid4(), 10_000)
-    answered = _act(operator, "retry_selected", others, key, **WHY)
-    assert _said(answered) == "1 handled and free again; 1 failed again and still parked."
-    assert [found.pk for found in ParkedKey.objects.all()] == [others]
+    with connection.cursor() as cursor:
+        cursor.execute(INSERT_OUTDATED)
+    others = [_park("gone.saga", uuid4(), 10_000), _park("views.transfers", uuid4(), 10_001)]
+    with _dispatching():
+        answered = _act(operator, "retry_selected", *others, key, **WHY)
+    assert (
+        _said(answered) == "1 handled and free again; 2 left alone, for this program cannot handle what is behind it."
+    )
+    assert {found.pk for found in ParkedKey.objects.all()} == set(others)
+    assert len(_recorded()) == 1
 
 
 def test_a_bulk_retry_is_bounded(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     _parked_transfer()
     keys = [_park("gone.saga" if number > 55 else "accounts.saga", uuid4(), 10_000 + number) for number in range(60)]
-    tried: list[int] = []
-
-    def retry(parked_key_id: int, *_: Any, **__: Any) -> parking.Retry:
-        tried.append(parked_key_id)
-        return parking.Retry.STILL_PARKED
-
-    monkeypatch.setattr(parking, "retry", retry)
+    monkeypatch.setattr(parked_pages, "WAIT_SECONDS", 0)
     answered = _act(operator, "retry_selected", *keys[:55], select_across="1", **WHY)
-    assert "50 failed again and still parked" in _said(answered)
-    assert len(tried) == len(set(tried)) == 50
+    assert "50 will be tried within seconds" in _said(answered)
+    asked = [one.detail["key"] for one in Operation.objects.all()]
+    assert len(asked) == len(set(asked)) == 50
+    due = ParkedKey.objects.filter(next_attempt_at__lte=timezone.now())
+    assert {str(one.key) for one in due} == set(asked)
 
 
 def test_it_revokes_an_api_key_at_once(operator: Client) -> None:
