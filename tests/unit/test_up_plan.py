@@ -8,8 +8,10 @@ import pytest
 
 from config.up import plan
 from config.up.output import LineReader, Terminal
+from tests.daybook_process import ROOT
 from views_readmodel.live.stream import MOST_LISTENERS
 
+DEFAULT_OPTIONS = {"--pool", "--log-level", "--loglevel"}  # which are fine as they are
 OPTIONS = plan.Options(
     port=8123,
     web_processes=1,
@@ -50,6 +52,18 @@ def test_it_gives_servers_none_of_its_secrets() -> None:
     ):
         assert "SECRET_KEY" not in service.environment
         assert service.stage == plan.Stage.SERVERS
+
+
+def test_the_commands_for_several_hosts_are_documented_with_the_same_options() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    for service, program in (
+        (plan.web_service(options=OPTIONS), "-m granian "),
+        (plan.worker_service(options=OPTIONS), " worker "),
+        (plan.beat_service(options=OPTIONS), " beat "),
+    ):
+        (command,) = [line for line in text.splitlines() if ".venv/bin/python -m " in line and program in line]
+        missing = [part for part in service.argv if part.startswith("--") and part not in command.split()]
+        assert set(missing) <= DEFAULT_OPTIONS, service.name
 
 
 def test_it_puts_no_secret_into_a_command_line() -> None:
