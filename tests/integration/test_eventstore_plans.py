@@ -14,11 +14,14 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from eventstore import appending, facts, idempotency, loading, sealing, sequencer, snapshots
+from eventstore import appending, facts, idempotency, loading, operations, sealing, sequencer, snapshots
 from eventstore.seals import hashing, heads, sealer
 from eventstore.subscriptions import checkpoints, handling, parking, reading
 from eventstore.verification import operations as verified_operations
 from eventstore.verification import seals as verified_seals
+from eventstore.verification import snapshots as verified_snapshots
+from eventstore.verification import streams as verified_streams
+from eventstore.verification import walking
 from tests.conftest import Database
 from tests.integration.shops import rows, value
 
@@ -141,6 +144,11 @@ HOT: Final[dict[str, tuple[str, Sequence[Any]]]] = {
     "seals: where they end": (verified_seals._SELECT_END, [25_000, 25_000]),
     "seals: beyond the end": (verified_seals._SELECT_BEYOND, [25_000, 25_000, 500]),
     "seals: the head": (heads._SELECT_HEAD, []),
+    "parked: an operator has some tried": (operations._MAKE_DUE, [list(range(1, 51))]),
+    "parked: how often some were tried": (operations._SELECT_ATTEMPTS, [list(range(1, 51))]),
+    "verification: the last stream": (walking._SELECT_LAST, []),
+    "verification: the last snapshot": (verified_snapshots._SELECT_LAST, []),
+    "verification: the last person": (verified_streams._SELECT_LAST_SUBJECT, []),
     "operations: a page to check": (verified_operations._SELECT_OPERATIONS, [7, 1_000]),
     "idempotency record": (idempotency._SELECT_RECORD, ["alice", "77"]),
 }
