@@ -23,7 +23,9 @@ QUEUE_MS: Final = 100
 BATCH_SECONDS: Final = 5.0
 """How long the handlers of a batch may go on; they take some milliseconds, and no transaction may last for longer."""
 ALONE_SECONDS: Final = 2.0
-"""How long the handler of one event may go on."""
+"""How long the handlers of a few events may go on, or of one."""
+FEW_EVENTS: Final = 32
+"""How many are a few: no more are in a part of a batch that is gone through in parts."""
 
 # Which of these ids are in the store.
 _SELECT_KNOWN = "SELECT event_id FROM eventstore_event WHERE event_id = ANY(%s)"
@@ -126,7 +128,7 @@ def _all_answers(reactor: Reactor, events: Sequence[RecordedEvent[Any]], *, stor
 
 
 def _seconds_for(events: Sequence[RecordedEvent[Any]]) -> float:
-    return ALONE_SECONDS if len(events) == 1 else BATCH_SECONDS
+    return ALONE_SECONDS if len(events) <= FEW_EVENTS else BATCH_SECONDS
 
 
 def executions_of(

@@ -4,9 +4,9 @@ So an event's effects in this database happen exactly once. A failure splits the
 and parks it. What is not the event's fault (a lost connection, a deadlock, a full disk, a server that takes no changes,
 a right, a table or a setting that is missing, a type of event that this version does not know) holds the checkpoint
 instead. What needs a stream that another transaction has locked waits behind its key, as what is parked does, and the
-rest goes on. A batch that has killed its process twice is gone through in small parts, and the part that kills it too,
-or whose handlers came to no end in time, one event at a time; what comes to none alone, twice, is parked, and what has
-died alone three times.
+rest goes on. A batch that has killed its process twice, or whose handlers came to no end in time, is gone through in
+small parts, and the part that does so too one event at a time; what comes to no end alone, twice, is parked, and what
+has died alone three times.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _advance(checkpoint_id: int, subscription: Subscription, store: EventStore, 
         return _split(checkpoint_id, subscription, store, 1), True
     size, attempts = (stamp.entries, PART_ATTEMPTS) if stamp.entries else (limit, BATCH_ATTEMPTS)
     if stamp.attempts > attempts:
-        return _become_careful(checkpoint_id, subscription, store, size, parts=PARTS), False
+        return _become_careful(checkpoint_id, subscription, store, size), False
     return _split(checkpoint_id, subscription, store, size), bool(stamp.entries)
 
 
@@ -220,16 +220,14 @@ def _read(
     return known_prefix(window, store.registry)
 
 
-def _become_careful(
-    checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int, *, parts: int | None = None
-) -> Progress:
-    """Has the batch that ended without a result gone through in so many parts; without, one event at a time."""
+def _become_careful(checkpoint_id: int, subscription: Subscription, store: EventStore, limit: int) -> Progress:
+    """Has the batch that ended without a result gone through in parts: a small one, such as a part, event by event."""
     with transaction.atomic(using=store.using, durable=True), connections[store.using].cursor() as cursor:
         checkpoint = _lock(cursor, checkpoint_id, subscription)
         if checkpoint is None:
             return Progress.BUSY
         window = _read(cursor, checkpoint, subscription, store, limit)
-        entries = max(1, window.entries // parts) if parts else 1
+        entries = max(1, window.entries // PARTS)
         checkpoints.be_careful(cursor, checkpoint, window.until, entries=entries)
         _log.warning("eventstore.careful", subscription=subscription.id, until=window.until, entries=entries)
         return Progress.FULL

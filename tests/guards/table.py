@@ -429,9 +429,12 @@ GUARDS: Final = (
     Guard(
         "in parts first, so that a large batch is not gone through one by one",
         "eventstore/subscriptions/runner.py",
-        "max(1, window.entries // parts) if parts else 1",
+        "max(1, window.entries // PARTS)",
         "1",
-        (f"{STORE}attempts.py::test_a_large_batch_is_gone_through_in_parts_and_only_the_part_that_dies_one_at_a_time",),
+        (
+            f"{STORE}attempts.py::test_a_large_batch_is_gone_through_in_parts_and_only_the_part_that_dies_one_at_a_time",
+            f"{STORE}deadlines.py::test_a_large_batch_is_gone_through_in_parts_and_only_the_part_that_hangs_one_at_a_time",
+        ),
     ),
     Guard(
         "and parked when it has died alone",

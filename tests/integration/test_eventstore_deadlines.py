@@ -89,6 +89,19 @@ def test_what_hangs_is_parked_by_itself_and_everything_else_goes_on(hang: Callab
     assert transactions == [(1,), (1,), (2,)]  # one by one until it was found, and no longer
 
 
+def test_a_large_batch_is_gone_through_in_parts_and_only_the_part_that_hangs_one_at_a_time() -> None:
+    skus = [f"item {number}" for number in range(100)]
+    skus[30] = POISON
+    shop = Shop()
+    shop.add(shop.open(), *skus)
+    assert Shop(watching(_sleep_on)).drain()
+    assert notes() == skus[:30]  # those after it are behind its key
+    assert min(position for _, _, position in parked()) == 32
+    transactions = rows("SELECT count(*) FROM readmodel.journal GROUP BY transaction ORDER BY min(id)")
+    # Each part is a sixteenth of 101; the first event opens the cart and is not noted.
+    assert transactions == [(5,), *[(6,)] * 4, (1,)]
+
+
 @pytest.mark.parametrize("batch_size", [1, 500])
 def test_a_process_that_was_suspended_parks_nothing(batch_size: int) -> None:
     _fill("a", "b")
