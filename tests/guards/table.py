@@ -1001,8 +1001,9 @@ GUARDS: Final = (
     Guard(
         "and a retry",
         "eventstore/operations.py",
+        "    with _operating(store.using) as cursor:\n"
         '        _record(cursor, actor, "retry", subscription_id, {"key": str(key), "reason": why}, os_user=os_user)\n',
-        "        pass\n",
+        "",
         (f"{COMMANDS}::TestParked::test_one_key_is_retried_and_that_is_recorded",),
     ),
     # --- What is bounded, and what never changes ----------------------------------------------------------------

@@ -9,10 +9,12 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from types import SimpleNamespace
 from typing import Any, Final
 
 import psycopg
@@ -250,12 +252,17 @@ def test_it_finds_nothing_in_a_copy_that_nobody_dispatches(kept: Kept) -> None:
     assert not finding.named
 
 
+def _time(sleep: Callable[[float], object]) -> SimpleNamespace:
+    """The clock for one module, which sleeps in a way of its own: other threads go on sleeping in theirs."""
+    return SimpleNamespace(monotonic=time.monotonic, sleep=sleep)
+
+
 def test_it_waits_for_the_seals_of_who_begins_to_dispatch_again(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     kept.rewrite(
         "UPDATE eventstore_sequencer SET heartbeat_at = clock_timestamp() + interval '1 day'",
         "DELETE FROM eventstore_seal WHERE first_position > 150",
     )
-    monkeypatch.setattr("eventstore.verification.seals.time.sleep", lambda _: kept.ledger.seal())
+    monkeypatch.setattr("eventstore.verification.seals.time", _time(lambda _: kept.ledger.seal()))
     (finding,) = report_of([SealsCheck()]).findings
     assert not finding.named
 
@@ -674,10 +681,10 @@ def test_it_waits_for_the_attempts_of_who_begins_to_dispatch_again(kept: Kept, m
     (broken,) = [broken for broken in EVERYTHING_BROKEN if broken.name == "a key that nobody tries"]
     kept.change(*broken.statements)
     retry = "UPDATE eventstore_parked_key SET attempts = attempts + 1, next_attempt_at = clock_timestamp()"
-    monkeypatch.setattr("eventstore.verification.parked.time.sleep", lambda _: kept.change(retry))
+    monkeypatch.setattr("eventstore.verification.parked.time", _time(lambda _: kept.change(retry)))
     (finding,) = report_of([ParkedCheck()]).findings
     assert not broken.is_named(finding, kept.ledger)
-    monkeypatch.setattr("eventstore.verification.parked.time.sleep", lambda _: None)
+    monkeypatch.setattr("eventstore.verification.parked.time", _time(lambda _: None))
     operations.pause("accounts.saga", actor="staff:olga", reason="To look")
     kept.change(OVERDUE)
     (finding,) = report_of([ParkedCheck(patience_seconds=0)]).findings
