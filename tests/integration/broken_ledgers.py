@@ -1727,16 +1727,6 @@ OF_THE_BANK: Final = (
         "rejected debit",
     ),
     Broken(
-        "an end that nobody has answered for",
-        "transfers",
-        (FORGED_ENDS["initial"],),
-        "actor",
-        "transfer initial",
-        "an operator, in the account's place",
-        "system:accounts.saga",
-        as_app=True,
-    ),
-    Broken(
         "an end without an answer",
         "transfers",
         (

@@ -499,7 +499,10 @@ def test_it_finds_a_discard_by_nobody_though_the_bank_goes_by_it(
     kept.change(FORGED_ENDS[name])
     kept.ledger.dispatch()
     assert kept.ledger.state_of(getattr(kept.ledger, name)) is ends_as
-    assert found_by(report_of()).keys() == {"operations", "transfers"}
+    found = found_by(report_of())
+    assert found.keys() == {"operations", "transfers"}
+    (unanswered,) = found["transfers"].named
+    assert (unanswered.field, unanswered.actual) == ("actor", "system:accounts.saga")
 
 
 def test_each_check_is_shown_to_fail() -> None:
