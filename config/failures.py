@@ -13,7 +13,9 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from config.staff.limits import is_by_api
 from eventstore.rest.correlation import correlation_id_of
+from eventstore.rest.problems import problem_response
 from views_readmodel.pages import failures
 
 _BELOW: Final = "/admin/"
@@ -30,8 +32,17 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def not_understood(request: HttpRequest, *, status: int) -> HttpResponse:
-    """400, 413 or 415: the request itself is wrong, whatever it asks for."""
+    """400, 406, 413 or 415: the request itself is wrong, whatever it asks for."""
     return _in_admin(request, status, template="errors/400.html") or failures.not_understood(request, status=status)
+
+
+def told_to_wait(request: HttpRequest, *, seconds: int) -> HttpResponse:
+    """429: too often in too short a time, whatever was asked; to programs a problem."""
+    if not is_by_api(request):
+        return failures.too_many(request, retry_seconds=seconds)
+    response = problem_response(request, code="rate_limited")
+    response.headers["Retry-After"] = str(seconds)
+    return response
 
 
 def form_expired(request: HttpRequest, reason: str = "") -> HttpResponse:

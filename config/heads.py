@@ -2,8 +2,9 @@
 
 Invariant: no header that is passed on is longer than `most_bytes_of` says, however often its name stands there, and no
 cookie has a backslash. Reading some takes a time that grows with the square of their length: the parameters of a media
-type, and a quoted cookie with backslashes (CVE-2024-7592, in Python up to 3.11.9 and 3.12.5). Imported by
-`config.asgi`.
+type, and a quoted cookie with backslashes (CVE-2024-7592, in Python up to 3.11.9 and 3.12.5). Nor is a media type taken
+apart that has an extended parameter. Imported by `config.asgi`, and by `config.handler` and `config.plain_text` for
+these.
 """
 
 from __future__ import annotations
@@ -44,6 +45,16 @@ def with_plain_cookies(scope: Mapping[str, Any]) -> Mapping[str, Any]:
         return scope
     headers = [(name, _plain(value) if name == _COOKIE else value) for name, value in scope["headers"]]
     return {**scope, "headers": headers}
+
+
+def has_extended_parameter(media_types: str) -> bool:
+    """Whether a header of media types has a parameter that is coded or in pieces (RFC 2231): `x*=a`, `x*0=a; x*1=b`.
+
+    Django has Python's reader of mails take parameters apart, which breaks on some of these, not with a ValueError
+    alone; and nobody needs one here. An asterisk behind a semicolon is enough, quoted too: Django REST framework writes
+    what it has read once more without the quotes, and reads that.
+    """
+    return any("*" in media_type.partition(";")[2] for media_type in media_types.split(","))
 
 
 def _plain(cookies: bytes) -> bytes:

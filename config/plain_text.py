@@ -2,12 +2,13 @@
 
 Django would decode a query and a form by whatever charset the request names, also one that is no encoding of text, and
 would read broken UTF-8 as something that nobody has sent: as Latin-1, or with U+FFFD for what is broken. JSON has a
-parser that checks it. Settings name the middleware, `config.urls` the answer.
+parser that checks it. A form in parts is refused as a whole: each part has a head of its own, with a charset, a coding
+and parameters of its own, and none of our forms sends a file, which alone is sent so. Who is refused here is counted
+here, for the limits come later. Settings name the middleware, `config.urls` the answer.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -16,29 +17,29 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 
 from config import failures
+from config.heads import has_extended_parameter
+from config.staff.limits import is_by_api, refused_wait_seconds
 from eventstore.rest.problems import problem_response
 
 _UTF_8: Final = frozenset({"utf-8", "utf8"})
-_API: Final = "/api/"
 _FORM: Final = "application/x-www-form-urlencoded"
 _PARTS: Final = "multipart/form-data"
-# A part that is in another charset, or encoded once more. No form here takes a file, so all parts are text.
-_OTHER_TEXT: Final = re.compile(
-    rb"content-transfer-encoding[ \t]*:|charset\*?[ \t]*=(?![ \t]*\"?utf-?8\"?(?:[ \t;\r]|\Z))", re.IGNORECASE
-)
-_CODES: Final = {400: "validation_error", 413: "request_too_large", 415: "unsupported_media_type"}
+_CODES: Final = {
+    400: "validation_error",
+    406: "not_acceptable",
+    413: "request_too_large",
+    415: "unsupported_media_type",
+}
 
 
 def plain_text_middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Django middleware: refuses another charset (415), and what is not UTF-8 in an address or a form (400)."""
+    """Django middleware: refuses another charset (415), and what is not UTF-8 in an address or a form (400).
+
+    An extended parameter names a charset too: it is refused where it is sent (415) and where it is asked for (406).
+    """
 
     def answer(request: HttpRequest) -> HttpResponse:
-        charset = (request.content_params or {}).get("charset", "utf-8")
-        if charset.strip().lower() not in _UTF_8:
-            return _refused(request, 415)
-        if not _is_utf_8(request.META.get("QUERY_STRING", "").encode("latin-1")):
-            return _refused(request, 400)
-        status = _wrong_form(request)
+        status = _wrong_head(request) or _wrong_form(request)
         return _refused(request, status) if status else get_response(request)
 
     return answer
@@ -50,10 +51,22 @@ def not_understood(request: HttpRequest, exception: Exception | None = None) -> 
 
 
 def _refused(request: HttpRequest, status: int) -> HttpResponse:
-    """For programs as a problem, for people as a page."""
-    if request.path.startswith(_API):
+    """For programs as a problem, for people as a page; who is refused too often is told to wait."""
+    if seconds := refused_wait_seconds(request):
+        return failures.told_to_wait(request, seconds=seconds)
+    if is_by_api(request):
         return problem_response(request, code=_CODES[status])
     return failures.not_understood(request, status=status)
+
+
+def _wrong_head(request: HttpRequest) -> int:
+    """The status that refuses the address or a header, 0 for what can be read."""
+    charset = (request.content_params or {}).get("charset", "utf-8")
+    if charset.strip().lower() not in _UTF_8:
+        return 415
+    if has_extended_parameter(request.META.get("HTTP_ACCEPT", "")):
+        return 406
+    return 0 if _is_utf_8(request.META.get("QUERY_STRING", "").encode("latin-1")) else 400
 
 
 def _wrong_form(request: HttpRequest) -> int:
@@ -62,13 +75,11 @@ def _wrong_form(request: HttpRequest) -> int:
     The API takes no form, and reads its bodies itself. A body that is too large raises `RequestDataTooBig` here, as it
     would later.
     """
-    if request.method != "POST" or request.path.startswith(_API):
+    if request.method != "POST" or is_by_api(request):
         return 0
-    if request.content_type == _FORM:
-        return 0 if _is_utf_8(request.body) else 400
-    if request.content_type == _PARTS and _OTHER_TEXT.search(request.body):
+    if request.content_type == _PARTS:
         return 415
-    return 400 if request.content_type == _PARTS and not _decodes(request.body) else 0
+    return 0 if request.content_type != _FORM or _is_utf_8(request.body) else 400
 
 
 def _is_utf_8(fields: bytes) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
+from config.failures import told_to_wait
 from config.staff.limits import stranger_wait_seconds
-from eventstore.rest.problems import problem_response
 from eventstore.rest.views import unknown_address
 
 
@@ -17,7 +17,5 @@ from eventstore.rest.views import unknown_address
 def counted_unknown_address(request: HttpRequest, *rest: str) -> HttpResponse:
     """Nothing is here; who looks too often is told to wait."""
     if seconds := stranger_wait_seconds(request):
-        refused = problem_response(request, code="rate_limited")
-        refused.headers["Retry-After"] = str(seconds)
-        return refused
+        return told_to_wait(request, seconds=seconds)
     return unknown_address(request, *rest)

@@ -27,6 +27,9 @@ from django.conf import settings
 from django.core.cache import caches
 from django.core.management import call_command
 from django.db import connections
+from django.test import RequestFactory
+from django.test.client import MULTIPART_CONTENT
+from django.utils.http import urlencode
 from pytest_django.plugin import DjangoDbBlocker
 from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling
@@ -34,6 +37,7 @@ from xdist.scheduler import LoadScopeScheduling
 from config.settings import broker_url
 from tests.servers import EmbeddedServers, Login, Servers, external_servers
 
+FORM: Final = "application/x-www-form-urlencoded"
 NOWHERE = "/nowhere/tests-must-ask-for-a-database"
 _running = pytest.StashKey[EmbeddedServers]()
 _servers = pytest.StashKey[Servers]()
@@ -73,6 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.EVENTSTORE["WAKE"] = None  # nobody is woken unless a test starts somebody
     settings.RATE_LIMITS = dict.fromkeys(settings.RATE_LIMITS, 0)  # and nobody is limited unless a test says so
     _look_for_static_files_once()
+    _send_forms_as_browsers_do()
     if hasattr(config, "workerinput"):
         config.stash[_servers] = Servers.from_plain(config.workerinput["daybook_servers"])
     elif getattr(config.option, "numprocesses", None):
@@ -223,6 +228,18 @@ def _look_for_static_files_once() -> None:
         middleware.files.update(found)
 
     WhiteNoiseMiddleware.add_files_from_finders = look_once
+
+
+def _send_forms_as_browsers_do() -> None:
+    """Django's test client sends every form in parts, as one with files; none of ours is sent so, and none is taken."""
+    post = RequestFactory.post
+
+    def post_fields(factory: RequestFactory, path: str, data: Any = None, content_type: str = FORM, **more: Any) -> Any:
+        if content_type in {FORM, MULTIPART_CONTENT}:
+            return post(factory, path, urlencode(data or {}, doseq=True), FORM, **more)
+        return post(factory, path, data, content_type, **more)
+
+    RequestFactory.post = post_fields  # type: ignore[method-assign]
 
 
 def _migrate(servers: Servers, name: str) -> None:

@@ -42,6 +42,7 @@ _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # nothing or are refused with a count of their own; what only begins as they do is counted as any page.
 _API: Final = "/api"
 _NOT_COUNTED: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
+_COUNTED: Final = "is_counted"
 
 # Takes one request's share of the minute and answers 0, or how many microseconds to wait for it.
 _TAKE: Final = """
@@ -159,6 +160,11 @@ def stranger_wait_seconds(request: Any) -> int:
     return wait_seconds("anonymous", _address(request))
 
 
+def refused_wait_seconds(request: HttpRequest) -> int:
+    """Counts a request that is refused before it comes to the limits, by address: 0, or the seconds to wait."""
+    return 0 if getattr(request, _COUNTED, False) else stranger_wait_seconds(request)
+
+
 def listener_wait_seconds(request: HttpRequest, person: str | None) -> int:
     """Counts a stream that somebody asks for, among the reads of the person, or by address."""
     return wait_seconds("person_reads", person) if person else stranger_wait_seconds(request)
@@ -168,12 +174,18 @@ def page_limit_middleware(get_response: Callable[[HttpRequest], HttpResponseBase
     """The same for pages: by person, and by address before the log-in. Stands after the session's middleware."""
 
     def answer(request: HttpRequest) -> HttpResponseBase:
-        if request.path in _NOT_COUNTED or request.path == _API or request.path.startswith(f"{_API}/"):
+        if request.path in _NOT_COUNTED or is_by_api(request):
             return get_response(request)
+        vars(request)[_COUNTED] = True
         seconds = wait_seconds(*_counted(request))
         return too_many(request, retry_seconds=seconds) if seconds else get_response(request)
 
     return answer
+
+
+def is_by_api(request: HttpRequest) -> bool:
+    """Whether it came to the API, whose own throttles count it."""
+    return request.path == _API or request.path.startswith(f"{_API}/")
 
 
 def _counted(request: HttpRequest) -> tuple[str, str]:

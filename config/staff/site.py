@@ -32,6 +32,10 @@ ENTRY: Final = "eventstore.view_event"
 MAY_SEE_OPERATIONS: Final = "eventstore.view_operation"
 DID_SHOWN: Final = 10
 
+# Django's own, to which nothing here leads: one's own password has a page for all staff (`config.staff.passwords`), and
+# what else there is breaks on an address or a query that nobody has written for it.
+_LEFT_OUT: Final = frozenset({"password_change", "password_change_done", "autocomplete", "view_on_site"})
+
 # What stands where on the first page and beside every other, in the words of the staff. What is not named here stands
 # below, as Django would have it.
 SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -88,8 +92,8 @@ class DaybookAdminSite(AdminSite):
         return self.index(request, extra_context)
 
     def get_urls(self) -> list[Any]:
-        """Django's, without its page for one's own password: there is one for all staff (`config.staff.passwords`)."""
-        return [one for one in super().get_urls() if not str(getattr(one, "name", "")).startswith("password_change")]
+        """Django's, without those that nothing here leads to."""
+        return [one for one in super().get_urls() if getattr(one, "name", None) not in _LEFT_OUT]
 
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """The staff pages' log-in; who is signed in and may not come in is told so."""

@@ -110,6 +110,8 @@ class EventAdmin(LockedAdmin):
     def stream_view(self, request: HttpRequest, stream_type: str, stream_id: UUID) -> HttpResponse:
         """A stream: its events, and the state after the chosen version, the last if none is."""
         self.require_view(request)
+        if not stream_type.isprintable():  # what is not, PostgreSQL may not even look for
+            raise Http404("no such stream")
         stream = Event.objects.filter(stream_type=stream_type, stream_id=stream_id)
         last = stream.aggregate(last=Max("version"))["last"]
         if last is None:

@@ -23,7 +23,6 @@ from drf_standardized_errors.handler import ExceptionHandler
 from drf_standardized_errors.types import Error, ErrorResponse
 from msgspec import UNSET, UnsetType
 from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
-from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
 from eventstore.failures import is_passing
@@ -166,11 +165,11 @@ class ProblemHandler(ExceptionHandler):
             return known
         return as_api_exception(known) or known
 
-    def get_response(self, exc: APIException, data: dict[str, Any]) -> Response:
-        """As problem+json, whatever the client would rather accept."""
-        return Response(data, status=exc.status_code, headers=self.get_headers(exc), content_type=PROBLEM_JSON)
+    def get_response(self, exc: APIException, data: dict[str, Any]) -> HttpResponse:
+        """As problem+json, whatever the client would rather accept, and whatever the view makes of its own answers."""
+        return _answer(data, status=exc.status_code, headers=self.get_headers(exc))
 
-    def report_exception(self, exc: APIException, response: Response) -> None:
+    def report_exception(self, exc: APIException, response: HttpResponse) -> None:
         """Reports what nobody expected; "come back later" is no fault of the program."""
         if isinstance(exc, ProblemError):
             # What Django would log besides says no more than the line of the request itself.
@@ -234,10 +233,12 @@ def problem_response(
         detail=detail or kind.title,
         errors=UNSET if errors is None else errors,
     )
-    response = HttpResponse(msgspec.json.encode(problem), status=kind.status, content_type=PROBLEM_JSON)
-    if kind.retry_after_seconds is not None:
-        response.headers["Retry-After"] = str(kind.retry_after_seconds)
-    return response
+    waits = kind.retry_after_seconds
+    return _answer(problem, status=kind.status, headers={} if waits is None else {"Retry-After": str(waits)})
+
+
+def _answer(problem: Any, *, status: int, headers: Mapping[str, str]) -> HttpResponse:
+    return HttpResponse(msgspec.json.encode(problem), status=status, headers=headers, content_type=PROBLEM_JSON)
 
 
 def _problem(

@@ -134,6 +134,12 @@ def test_an_auditor_sees_events_seals_and_the_audit_and_nothing_to_do() -> None:
     }
 
 
+def test_nothing_leads_to_what_the_admin_leaves_out_of_djangos_own() -> None:
+    for model, model_admin in admin.site._registry.items():
+        assert not model_admin.autocomplete_fields, "it would ask autocomplete/"
+        assert not hasattr(model, "get_absolute_url"), "its page would lead to r/"
+
+
 def test_it_asks_who_comes_in_at_the_pages_own_log_in(history: History) -> None:
     visitor = browser(None)
     answered = visitor.get(EVENTS, follow=True)

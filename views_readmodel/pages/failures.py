@@ -20,7 +20,7 @@ RETRY_SECONDS: Final = 5
 
 
 def not_understood(request: HttpRequest, exception: Exception | None = None, *, status: int = 400) -> HttpResponse:  # noqa: ARG001 - Django gives it by name
-    """400, 413 or 415: the request itself is wrong, whatever it asks for."""
+    """400, 406, 413 or 415: the request itself is wrong, whatever it asks for."""
     return _failure(request, status, template="errors/400.html")
 
 

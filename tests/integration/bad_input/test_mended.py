@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from unittest.mock import patch
+from uuid import UUID
 
 import pytest
+from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import Client
 
 from config.staff.roles import Role
+from eventstore.models import SubjectKey
 from eventstore.rest.requests import TextField
-from tests.integration.admins import EVENTS, browser
+from tests.integration.admins import EVENTS, browser, stream_page
 from tests.integration.bad_input.api import Bank
 from tests.integration.bad_input.written import nothing_is_written
 from tests.integration.counter import API, field_errors, problem
@@ -102,6 +105,23 @@ def test_a_search_for_events_reaches_to_either_end_of_time(bank: Bank, moment: s
     auditor = browser(Role.AUDITOR)
     for name in ("since", "until"):
         assert auditor.get(EVENTS, {name: moment}).status_code == 200
+
+
+def test_what_django_puts_into_every_admin_and_nobody_uses_is_not_there(bank: Bank) -> None:
+    operator = browser(Role.OPERATOR)
+    keys = ContentType.objects.get_for_model(SubjectKey).pk
+    for address in (
+        f"/admin/r/{keys}/x/",
+        f"/admin/r/{keys}/%00/",
+        "/admin/autocomplete/?app_label=knox&model_name=authtoken&field_name=user&term=%00",
+        "/admin/autocomplete/?app_label=auth&model_name=group&field_name=user",
+    ):
+        assert operator.get(address).status_code == 404, address
+
+
+def test_the_type_of_a_stream_that_no_column_holds_is_not_found(bank: Bank) -> None:
+    for stream_type in ("a%00", "%00", "account%0a"):
+        assert browser(Role.AUDITOR).get(stream_page(stream_type, UUID(bank.payer))).status_code == 404, stream_type
 
 
 @pytest.mark.parametrize("arguments", [("unlock", ""), ("unlock", "--address", "")])

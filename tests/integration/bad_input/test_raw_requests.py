@@ -58,6 +58,12 @@ REFUSED = {
     "a NUL in a header": GET + b"X: a\x00b\r\n\r\n",
     "a header without a colon": GET + b"nonsense\r\n\r\n",
     "a folded header": GET + b"X: a\r\n b\r\n\r\n",
+    "a type in pieces": GET + b"Content-Type: text/plain; x*=a; x*0=b\r\n\r\n",
+    "a wanted type in pieces": GET + b"Accept: */*; x*=a; x*0=b\r\n\r\n",
+    "a wanted type in quotes": GET + b"Accept: */*; x=\"a;y*=bogus''z\"\r\n\r\n",
+    "a form in parts": b"POST /log-in HTTP/1.1\r\n" + HOST + b"Content-Type: multipart/form-data; boundary=x\r\n"
+    b"Cookie: csrftoken=" + b"a" * 32 + b"\r\nContent-Length: 65\r\n\r\n"
+    b"--x\r\nContent-Disposition: form-data; name*=a; name*0=b\r\n\r\n--x--\r\n",
     "no host": b"GET /log-in HTTP/1.1\r\n\r\n",
     "two hosts": b"GET /log-in HTTP/1.1\r\n" + HOST + b"Host: evil.example\r\n\r\n",
     "another host": b"GET /log-in HTTP/1.1\r\nHost: evil.example\r\n\r\n",

@@ -117,6 +117,12 @@ NO_CURSOR = (
     "\x00",
 )
 
+# What is wanted, in parameters that are coded or in pieces: some of these cannot be put together.
+NO_MEDIA_TYPE = (
+    "application/json; q*=a; q*0=b", "application/json; x*; x*0", "*/*;x*0=a", "*/*;x*=utf-8''%ff", "*/*;x*=bogus''a",
+    "*/*;x=\"a;y*=bogus''z\"", "text/html, application/json; x*1=a; x*=b", f"application/json; x*{'9' * 200}=a",
+)  # fmt: skip
+
 
 def token(value: Any) -> bytes:
     """A value as JSON."""

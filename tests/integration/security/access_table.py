@@ -107,11 +107,8 @@ admin/(?P<url>.*)$                                         GET     404  404
 admin/(?P<url>.*)$                                         POST    404  404
 admin/<app_label>/                                         GET     200  200
 admin/<app_label>/                                         POST    200  200
-admin/autocomplete/                                        GET     403  403
 admin/jsi18n/                                              GET     200  200
 admin/logout/                                              POST    200  200
-admin/r/<content_type_id>/<object_id>/                     GET     404  404
-admin/r/<content_type_id>/<object_id>/                     POST    404  404
 admin/auth/group/                                          GET     403  200
 admin/auth/group/                                          POST    403  200
 admin/auth/group/<object_id>/                              GET     302  302

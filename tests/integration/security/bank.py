@@ -109,9 +109,8 @@ class Bank:
             "deed": "pause",
             "subscription": "accounts.saga",
             "app_label": "eventstore",
-            "content_type_id": 1,
             "id": self.somebody.pk,
-            **_rows(),
+            **rows(),
         }
 
     def prepare(self, route: str) -> None:
@@ -164,7 +163,7 @@ class Bank:
         return Form(shown.content.decode(errors="replace"), action=path).fields
 
 
-def _rows() -> dict[str, str]:
+def rows() -> dict[str, str]:
     """By the name of each model: the key of one of its rows."""
     found = {}
     for model in apps.get_models():

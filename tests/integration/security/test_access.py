@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -86,8 +87,9 @@ def _wrong(visitor: Visitor, method: str, expected: int, request: tuple[str, byt
     """What is wrong with the answer, in a line; "" when it is as expected."""
     path, body, content_type = request
     answered = visitor.ask(method, path, body, content_type, **{"Idempotency-Key": str(uuid4())})
-    if answered.status_code == 401 and path.startswith("/api/"):
-        assert answered.headers["Content-Type"] == "application/problem+json"
+    if answered.status_code >= 400 and path.startswith("/api/"):
+        assert answered.headers["Content-Type"] == "application/problem+json", f"{method} {path}"
+        assert method == "HEAD" or json.loads(answered.content)["code"], f"{method} {path}"
     if answered.status_code == expected:
         return ""
     return f"{visitor.who}: {method} {path} is answered {answered.status_code}, not {expected}"

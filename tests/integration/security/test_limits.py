@@ -91,12 +91,50 @@ COOKIE = {"Cookie": f"sessionid={'a' * 32}"}
         ("/metricsx", {}, 404),
         ("/health/x", COOKIE, 404),
         ("/health/live/", {}, 404),
+        # Refused before anybody is looked for, or before there is a view.
+        ("/log-in?%ff", {}, 400),
+        (f"{API}/accounts?%ff", COOKIE, 400),
+        (f"{API}/nowhere?%ff", {}, 400),
+        ("/health/live?%ff", {}, 400),
+        ("/metrics?%ff", {}, 400),
+        ("/log-in", {"Content-Type": "x/y; charset=x"}, 415),
+        (f"{API}/accounts", {"Content-Type": "x/y; charset=x"}, 415),
+        ("/log-in", {"Accept": "x/y; a*=b"}, 406),
+        (f"{API}/accounts", {"Accept": "x/y; a*=b"}, 406),
+        ("/log-in", {"Host": "evil.example"}, 400),
+        (f"{API}/accounts", {"Host": "evil.example"}, 400),
+        (f"{API}/nowhere", {"Host": "evil.example"}, 400),
+        ("/health/live", {"Host": "evil.example"}, 400),
+        ("/static/daybook/icon.svg", {"Host": "evil.example"}, 400),
     ],
 )
 def test_who_is_refused_is_counted_too(address: str, headers: dict[str, str], status: int) -> None:
     answers = [Client(headers=headers).get(address) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [status] * 3 + [429]
     assert int(answers[-1].headers["Retry-After"]) >= 1
+    if address.startswith("/api"):
+        problem(answers[-1], 429, "rate_limited")
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"username=%ff", "application/x-www-form-urlencoded", 400),
+        (b"username=x", "application/x-www-form-urlencoded; charset=latin-1", 415),
+        (b"--x--", "multipart/form-data; boundary=x", 415),
+        (b"x" * (settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1), "application/x-www-form-urlencoded", 413),
+    ],
+)
+def test_a_form_that_cannot_be_read_is_counted_too(body: bytes, content_type: str, status: int) -> None:
+    sent = [Client().generic("POST", "/log-in", body, content_type) for _ in range(4)]
+    assert [answer.status_code for answer in sent] == [status] * 3 + [429]
+
+
+@pytest.mark.parametrize("address", ["schema", "docs"])
+def test_who_asks_for_the_schema_too_often_is_told_so_in_a_problem(address: str) -> None:
+    answers = [Client().get(f"{API}/{address}", headers={"Accept": "*/*"}) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200] * 3 + [429]
+    problem(answers[-1], 429, "rate_limited")
 
 
 def test_what_a_role_forbids_and_what_is_forged_is_counted_too() -> None:
@@ -134,6 +172,13 @@ def test_a_request_is_counted_once(limited: Settings) -> None:
     limited.RATE_LIMITS = limited.RATE_LIMITS | {"person_reads": 6}
     counter = _counter()
     assert [counter.get("accounts").status_code for _ in range(7)] == [200] * 6 + [429]
+
+
+def test_a_page_that_is_refused_is_counted_once() -> None:
+    desk = Desk(Role.TELLER)
+    unreadable = "/accounts?" + "&".join(f"f{number}=1" for number in range(5_000))
+    assert [desk.get(unreadable).status_code for _ in range(4)] == [400] * 3 + [429]
+    assert [Client().get("/log-in").status_code for _ in range(4)] == [200] * 3 + [429]
 
 
 def test_probes_and_scrapes_are_not_counted(limited: Settings) -> None:
