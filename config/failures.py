@@ -1,11 +1,13 @@
 """Which page says that there is none: below the admin its own for those who may see it, else that of the staff pages.
 
-Invariant: where the frame of the admin cannot be had, the plain page is shown, which needs nothing. Django calls these
-by the names in `config.urls` and `config.settings`.
+Invariants: where the frame of the admin cannot be had, the plain page is shown, which needs nothing; below the API
+what breaks outside of a view is a problem, as what breaks in one is. Django calls these by the names in `config.urls`
+and `config.settings`.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 from django.contrib import admin
@@ -14,6 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from config.staff.limits import is_by_api
+from eventstore.failures import is_passing
 from eventstore.rest.correlation import correlation_id_of
 from eventstore.rest.problems import problem_response
 from views_readmodel.pages import failures
@@ -42,6 +45,20 @@ def told_to_wait(request: HttpRequest, *, seconds: int) -> HttpResponse:
         return failures.too_many(request, retry_seconds=seconds)
     response = problem_response(request, code="rate_limited")
     response.headers["Retry-After"] = str(seconds)
+    return response
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """500: our fault; 503 where the error, which Django is handling when it calls this, is one that passes."""
+    error = sys.exc_info()[1]
+    passes = error is not None and is_passing(error)
+    if is_by_api(request):
+        response = problem_response(request, code="unavailable" if passes else "internal_error")
+    else:
+        response = failures.unavailable(request) if passes else failures.broken(request)
+    if passes:
+        # Django would log it with its traceback: one for each request, for as long as the database is away.
+        vars(response)["_has_been_logged"] = True
     return response
 
 

@@ -22,6 +22,8 @@ from django.views.decorators.http import require_safe
 from config.celery import app as celery_app
 from views_readmodel.delay import posting_is_delayed
 
+PROBES: Final = frozenset({"/health/live", "/health/ready"})
+"""Their addresses: what stands in front of them asks the database nothing, for that may be what is broken."""
 BROKER_TIMEOUT_SECONDS = 1.0
 KEPT_SECONDS = 1.0
 """For how long an answer is given again."""

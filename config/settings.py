@@ -293,6 +293,8 @@ LOGIN_URL = "log-in"
 SESSION_COOKIE_AGE = env.whole("SESSION_IDLE_MINUTES", default=30) * 60
 SESSION_LONGEST_SECONDS = env.whole("TOKEN_HOURS", default=10) * 3600
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+# What a page has to say once ("20.00 EUR deposited"): a cookie could be read, and would outlive the log-out.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 CSRF_FAILURE_VIEW = "config.failures.form_expired"
 AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",  # asks, before a password is looked at, whether it is to be

@@ -23,4 +23,4 @@ urlpatterns = [
 handler400 = "config.plain_text.not_understood"
 handler403 = "config.failures.forbidden"
 handler404 = "config.failures.not_found"
-handler500 = "views_readmodel.pages.failures.broken"
+handler500 = "config.failures.broken"

@@ -373,10 +373,10 @@ def record_unsealing(
         _record(cursor, actor, "unseal", "", detail, os_user=os_user)
 
 
-def record(*, actor: str, action: str, detail: Mapping[str, Any], using: str = "default") -> None:
+def record(*, actor: str, action: str, detail: Mapping[str, Any], os_user: str = "", using: str = "default") -> None:
     """Records what an operator did beside the store, such as to who may sign in, in the caller's transaction."""
     with connections[using].cursor() as cursor:
-        _record(cursor, actor, action, "", detail)
+        _record(cursor, actor, action, "", detail, os_user=os_user)
 
 
 def clean_reason(text: str) -> str:

@@ -239,7 +239,7 @@ def _send_forms_as_browsers_do() -> None:
             return post(factory, path, urlencode(data or {}, doseq=True), FORM, **more)
         return post(factory, path, data, content_type, **more)
 
-    RequestFactory.post = post_fields  # type: ignore[method-assign]
+    RequestFactory.post = post_fields  # type: ignore[assignment,method-assign]
 
 
 def _migrate(servers: Servers, name: str) -> None:

@@ -7,7 +7,7 @@ operation: who did it and what it was stands in a table that nobody can rewrite,
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from axes.models import AccessAttempt
 from django import forms
@@ -23,12 +23,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, reverse
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from knox.models import AuthToken
 
 from config.staff.forms import GivenPasswordForm, MemberForm, NewPersonForm
-from config.staff.lockout import let_in, locked_until
+from config.staff.lockout import forget, let_in, locked_until
 from config.staff.members import ADMIN_ROLES, end_access
 from config.staff.models import StaffMember
 from eventstore import operations
@@ -179,9 +180,8 @@ class StaffMemberAdmin(ChosenRows, _UserAdmin):
     def let_in_again(self, request: HttpRequest, queryset: QuerySet[StaffMember]) -> None:
         """Forgets failed log-ins, so that who is locked out need not wait."""
         for member in queryset:
-            forgotten = let_in(username=member.get_username())
+            forgotten = let_in(actor=actor_of(request.user), username=member.get_username())
             self.log_change(request, member, f"Let in again; failed log-ins forgotten: {forgotten}.")
-            _record(request, "let in", member, {"failures_forgotten": forgotten})
         messages.success(request, "They may try again.")
 
     @admin.display(description="Locked out")
@@ -266,6 +266,16 @@ class TokenList(ChangeList):
         self.show_admin_actions = bool(self.result_count)
 
 
+class TokenRow(NamedTuple):
+    """A token as its row is ticked."""
+
+    pk: str
+    words: str
+
+    def __str__(self) -> str:
+        return self.words
+
+
 class TokenAdmin(LockedAdmin):
     """API keys and the log-ins of people by API: to see, and to revoke."""
 
@@ -290,6 +300,19 @@ class TokenAdmin(LockedAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         """Django's own list: there are few, and a hash is no key to page by."""
         return TokenList
+
+    def action_checkbox(self, obj: AuthToken) -> SafeString:
+        """The box to tick, without the hash: that is what a token is stored under, and how it calls itself."""
+        words = f"{self.kind(obj)} of {self.holder(obj)}, made {timezone.localtime(obj.created):%Y-%m-%d %H:%M}"
+        return super().action_checkbox(TokenRow(mark_of(obj), words))
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *more: Any) -> HttpResponse | None:
+        """Does what was chosen, to the tokens that the ticked marks stand for."""
+        ticked = set(request.POST.getlist(ACTION_CHECKBOX_NAME))
+        sent = request.POST.copy()
+        sent.setlist(ACTION_CHECKBOX_NAME, [token.pk for token in queryset if mark_of(token) in ticked])
+        request.POST = sent  # type: ignore[assignment]  # as good as what cannot be changed
+        return super().response_action(request, queryset, *more)
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         """Who may revoke."""
@@ -339,7 +362,7 @@ class TokenAdmin(LockedAdmin):
             form=form,
             is_danger=True,
             items=[f"{self.kind(token)} of {token.user.get_username()}" for token in tokens],
-            sent=[("action", "revoke_selected"), *((ACTION_CHECKBOX_NAME, token.pk) for token in tokens)],
+            sent=[("action", "revoke_selected"), *((ACTION_CHECKBOX_NAME, mark_of(token)) for token in tokens)],
             back=request.get_full_path(),
         )
         return TemplateResponse(request, "admin/eventstore/confirm.html", context, status=422 if form.is_bound else 200)
@@ -384,10 +407,15 @@ class FailedLogInAdmin(LockedAdmin):
     def forget_selected(self, request: HttpRequest, queryset: QuerySet[AccessAttempt]) -> None:
         """Forgets the failures of one account at one address each."""
         for attempt in queryset:
+            forget(attempt, actor=actor_of(request.user))
             said = f"Forgot {attempt.failures_since_start} failed log-ins from {attempt.ip_address}."
             self.log_change(request, attempt, said)
-        queryset.delete()
         messages.success(request, "Forgotten. They may try again.")
+
+
+def mark_of(token: AuthToken) -> str:
+    """What stands for a token on a page: nobody gets its hash from that."""
+    return salted_hmac("config.staff.admin.token", token.pk, algorithm="sha256").hexdigest()
 
 
 def _record(request: HttpRequest, action: str, member: StaffMember, detail: Mapping[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """Sessions end when nobody works in them, and a working day after the log-in in any case.
 
 A session's row expires so many minutes after the last sign of work (`SESSION_IDLE_MINUTES`); whatever reads sessions,
-live streams included, heeds that. What a page asks by itself is no sign of work. Invariant: the row is written at most
-once a minute. Settings name the middleware.
+live streams included, heeds that. What a page asks by itself is no sign of work. Invariant: for this the row is
+written at most once a minute. Settings name the middleware.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 
+from config.health import PROBES
+
 WRITE_EVERY_SECONDS: Final = 60.0
 SIGNED_IN_AT: Final = "signed_in_at"
 """In the session: the moment of the log-in, in seconds since 1970."""
@@ -35,7 +37,7 @@ def idle_middleware(get_response: Callable[[HttpRequest], HttpResponseBase]) -> 
     """Stands after the session's and the authentication's middleware."""
 
     def answer(request: HttpRequest) -> HttpResponseBase:
-        if settings.SESSION_COOKIE_NAME in request.COOKIES and SESSION_KEY in request.session:
+        if _has_session(request) and SESSION_KEY in request.session:
             if time() - request.session.get(SIGNED_IN_AT, 0) > settings.SESSION_LONGEST_SECONDS:
                 logout(request)
             elif _is_work(request):
@@ -51,6 +53,10 @@ def stamp(*, request: Any, **_: Any) -> None:
     session = getattr(request, "session", None)
     if session is not None and SESSION_KEY in session and SIGNED_IN_AT not in session:
         session[SIGNED_IN_AT] = int(time())
+
+
+def _has_session(request: HttpRequest) -> bool:
+    return settings.SESSION_COOKIE_NAME in request.COOKIES and request.path not in PROBES
 
 
 def _is_work(request: HttpRequest) -> bool:

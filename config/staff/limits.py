@@ -28,6 +28,7 @@ from redis.retry import Retry
 from rest_framework.throttling import BaseThrottle
 
 from config.addresses import client_address
+from config.health import PROBES
 from views_readmodel.pages.failures import too_many
 
 _log = structlog.get_logger(__name__)
@@ -41,7 +42,7 @@ _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # The API has throttles of its own, which know whose a token is. Probes and scrapes come every few seconds, cost next to
 # nothing or are refused with a count of their own; what only begins as they do is counted as any page.
 _API: Final = "/api"
-_NOT_COUNTED: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
+_NOT_COUNTED: Final = PROBES | {"/metrics"}
 _COUNTED: Final = "is_counted"
 
 # Takes one request's share of the minute and answers 0, or how many microseconds to wait for it.

@@ -10,11 +10,13 @@ Three counts, each over `LOCK_OUT_MINUTES` since the last failure it holds:
 
 Invariants: an attempt while locked is not looked at and does not prolong the lock, so that every lock ends; a stranger
 cannot lock a person out of the desk they work at; a name that nobody has is counted like any other, and stored only as
-a keyed hash, for it may be a password typed into the wrong field. Nothing is asked but when somebody signs in.
+a keyed hash, for it may be a password typed into the wrong field. Who ends a lock before its time is recorded with it,
+where nobody can rewrite it. Nothing is asked but when somebody signs in.
 """
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from math import ceil
@@ -24,7 +26,7 @@ import structlog
 from axes.handlers.base import AbstractAxesHandler, AxesBaseHandler
 from axes.models import AccessAttempt, AccessLog
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -32,6 +34,7 @@ from django.utils.crypto import salted_hmac
 
 from config.addresses import client_address
 from config.staff.models import StaffMember
+from eventstore import operations
 from eventstore.rest.problems import problem_response
 from views_readmodel.pages.sessions import locked_out
 
@@ -103,21 +106,35 @@ class LockOut(AbstractAxesHandler, AxesBaseHandler):  # type: ignore[misc]  # ax
     def reset_attempts(
         self, *, ip_address: str | None = None, username: str | None = None, ip_or_username: bool = False
     ) -> int:
-        """Forgets failures: those of an account, of an address, of both together, or all. Answers with how many."""
-        wanted = Q()
-        if username:
-            wanted = Q(username=username)
-        if ip_address:
-            wanted = wanted | Q(ip_address=ip_address) if ip_or_username else wanted & Q(ip_address=ip_address)
+        """What the commands of django-axes do: the same as `manage.py unlock`. Answers with how many failures."""
+        actor = f"os:{getpass.getuser()}"
+        if username and ip_address and ip_or_username:
+            return let_in(actor=actor, username=username) + let_in(actor=actor, address=ip_address)
+        return let_in(actor=actor, username=username or None, address=ip_address or None)
+
+
+def let_in(*, actor: str, os_user: str = "", username: str | None = None, address: str | None = None) -> int:
+    """Ends the lock of an account, of an address, of both together, or every lock, and records who did.
+
+    Answers with how many failures are forgotten.
+    """
+    wanted = Q() if username is None else Q(username=username)
+    if address is not None:
+        wanted &= Q(ip_address=address)
+    with transaction.atomic():
         found = AccessAttempt.objects.filter(wanted)
-        failures: int = sum(found.values_list("failures_since_start", flat=True))
+        forgotten: int = sum(found.values_list("failures_since_start", flat=True))
         found.delete()
-        return failures
+        _record(actor, os_user, username=username, address=address, forgotten=forgotten)
+    return forgotten
 
 
-def let_in(*, username: str | None = None, address: str | None = None) -> int:
-    """Ends the lock of an account everywhere, or of an address. Answers with how many failures are forgotten."""
-    return LockOut().reset_attempts(username=username, ip_address=address)
+def forget(attempt: AccessAttempt, *, actor: str) -> None:
+    """Forgets the failures of one account, or of one name that nobody has, at one address, and records who did."""
+    with transaction.atomic():
+        AccessAttempt.objects.filter(pk=attempt.pk).delete()
+        failures = attempt.failures_since_start
+        _record(actor, username=attempt.username, address=attempt.ip_address, forgotten=failures)
 
 
 def locked_until(*, username: str) -> datetime | None:
@@ -143,6 +160,19 @@ def refusal(request: HttpRequest, _response: HttpResponse, _credentials: Any) ->
     response = problem_response(request, code="rate_limited", detail=detail)
     response.headers["Retry-After"] = str(seconds)
     return response
+
+
+def _record(actor: str, os_user: str = "", *, username: str | None, address: str | None, forgotten: int) -> None:
+    """Names the account and the address; of a name that nobody has, which is stored as a hash, only that it was one."""
+    detail: dict[str, Any] = {"failures_forgotten": forgotten}
+    if address is not None:
+        detail["address"] = address
+    if username is not None:
+        member = StaffMember.objects.filter(username=username).first()
+        detail |= {"name": "unknown"} if member is None else {"member": member.actor}
+    elif address is None:
+        detail["locks"] = "all"
+    operations.record(actor=actor, action="let in", detail=detail, os_user=os_user)
 
 
 def _key(credentials: dict[str, Any] | None) -> str:

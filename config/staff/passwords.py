@@ -20,6 +20,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 
+from config.health import PROBES
 from config.staff.members import LONGEST_PASSWORD
 from config.staff.models import StaffMember
 from eventstore import operations
@@ -109,7 +110,9 @@ def given_password_middleware(
     """Leads who was given a password to the page where they choose their own. Stands after htmx's."""
 
     def answer(request: HttpRequest) -> HttpResponseBase:
-        if SESSION_KEY not in request.session or not getattr(request.user, "password_is_given", False):
+        if request.path in PROBES or SESSION_KEY not in request.session:
+            return get_response(request)
+        if not getattr(request.user, "password_is_given", False):
             return get_response(request)
         if request.path.startswith(_API):
             return problem_response(request, code="forbidden", detail=GIVEN)

@@ -66,12 +66,7 @@ class StoreCommand(BaseCommand):
             help="the alias of the database that holds the events",
         )
         if self.changes:
-            parser.add_argument(
-                "--as",
-                dest="actor",
-                metavar="NAME",
-                help="which member of the staff does this, for the record; the user of the system is recorded, too",
-            )
+            add_operator(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Runs; a refusal or a database that is away becomes one line."""
@@ -135,6 +130,16 @@ class Operator(NamedTuple):
 
     actor: str  # as the record names them
     os_user: str  # the user of the operating system beside it; "" where that is the actor
+
+
+def add_operator(parser: ArgumentParser) -> None:
+    """Has a command take who operates; `operator_of` then tells."""
+    parser.add_argument(
+        "--as",
+        dest="actor",
+        metavar="NAME",
+        help="which member of the staff does this, for the record; the user of the system is recorded, too",
+    )
 
 
 def operator_of(options: Mapping[str, Any]) -> Operator:

@@ -165,7 +165,9 @@ class ProblemHandler(ExceptionHandler):
             return known
         return as_api_exception(known) or known
 
-    def get_response(self, exc: APIException, data: dict[str, Any]) -> HttpResponse:
+    def get_response(  # type: ignore[override]  # DRF takes either
+        self, exc: APIException, data: dict[str, Any]
+    ) -> HttpResponse:
         """As problem+json, whatever the client would rather accept, and whatever the view makes of its own answers."""
         return _answer(data, status=exc.status_code, headers=self.get_headers(exc))
 
@@ -175,7 +177,7 @@ class ProblemHandler(ExceptionHandler):
             # What Django would log besides says no more than the line of the request itself.
             vars(response)["_has_been_logged"] = True
         else:
-            super().report_exception(exc, response)
+            super().report_exception(exc, response)  # type: ignore[arg-type]  # it is marked, and no more
 
 
 class ProblemFormatter(ExceptionFormatter):
@@ -230,7 +232,7 @@ def problem_response(
         code=code,
         status=kind.status,
         title=kind.title,
-        detail=detail or kind.title,
+        detail=detail or (_INTERNAL_DETAIL if code == "internal_error" else kind.title),
         errors=UNSET if errors is None else errors,
     )
     waits = kind.retry_after_seconds

@@ -20,6 +20,7 @@ from knox.models import AuthToken
 from pytest_django import Settings
 
 from accounts import services as accounts
+from config.staff.admin import mark_of
 from config.staff.members import create_api_key
 from config.staff.models import StaffMember
 from config.staff.roles import Role
@@ -405,7 +406,7 @@ def test_it_revokes_an_api_key_at_once(operator: Client) -> None:
     program = Counter(Role.SERVICE).client
     program.credentials(HTTP_AUTHORIZATION=f"Bearer {key}")
     assert program.get("/api/v1/customers").status_code == 200
-    sent = {"action": "revoke_selected", ACTION_CHECKBOX_NAME: token.pk}
+    sent = {"action": "revoke_selected", ACTION_CHECKBOX_NAME: mark_of(token)}
     assert operator.post("/admin/knox/authtoken/", sent).status_code == 200
     assert operator.post("/admin/knox/authtoken/", {**sent, **WHY}).status_code == 302
     assert program.get("/api/v1/customers").status_code == 401

@@ -14,6 +14,7 @@ from django.contrib import admin
 from django.db import connection
 from knox.models import AuthToken
 
+from config.staff.admin import mark_of
 from config.staff.models import StaffMember
 from config.staff.roles import Role
 from eventstore import inspection, sealing
@@ -311,7 +312,7 @@ def test_every_page_names_the_zone_of_its_times_and_writes_them_in_one_way(histo
     operator = browser(Role.OPERATOR)
     operator.cookies.load({"zone": "Asia/Tokyo"})
     member = StaffMember.objects.get(username__startswith="billing")
-    token = {"action": "revoke_selected", "_selected_action": AuthToken.objects.get(user=member).pk}
+    token = {"action": "revoke_selected", "_selected_action": mark_of(AuthToken.objects.get(user=member))}
     operator.post("/admin/knox/authtoken/", {**token, "confirmed": "yes", "reason": "lost"})
     history_page = f"/admin/staff/staffmember/{member.pk}/history/"
     for name, address in {**_pages(), "history": history_page}.items():
@@ -462,6 +463,25 @@ def test_no_page_shows_a_personal_field_a_key_a_hash_or_an_answer(history: Histo
     assert sealing.erase(customer.stream_id)
     assert "erased" in _visible(operator.get(f"/admin/eventstore/subjectkey/{customer.stream_id}/change/"))
     assert operator.get(stream_page("customer", customer.stream_id)).status_code == 200
+
+
+def test_no_page_shows_what_a_token_is_stored_under(history: History) -> None:
+    operator, tokens = browser(Role.OPERATOR), _pages()["tokens"]
+    AuthToken.objects.create(StaffMember.objects.get(username__startswith="billing"))
+    rows = list(AuthToken.objects.all())
+    hidden = [part for row in rows for part in (row.digest, row.token_key)]
+    listed = operator.get(tokens).content.decode()
+    marks = re.findall(r'name="_selected_action" value="([^"]+)"', listed)
+    assert sorted(marks) == sorted(mark_of(row) for row in rows)
+    chosen = {"action": "revoke_selected", "_selected_action": [mark_of(row) for row in rows[:1]], "index": "0"}
+    asked = operator.post(tokens, chosen).content.decode()
+    assert "Revoke 1 token" in asked
+    for page in (listed, asked, *(operator.get(address).content.decode() for address in _pages().values())):
+        assert [part for part in hidden if part in page] == []
+    assert re.search(r'aria-label="Select [^"]*an API key of billing-[^"]*, made 20\d\d-\d\d-\d\d \d\d:\d\d"', listed)
+    sent = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', asked)) | {"reason": "lost"}
+    assert operator.post(tokens, sent).status_code == 302
+    assert set(AuthToken.objects.values_list("pk", flat=True)) == {row.pk for row in rows[1:]}
 
 
 def test_no_list_is_narrowed_by_a_column_whose_value_is_hidden(history: History) -> None:

@@ -78,7 +78,7 @@ def register(request: HttpRequest) -> HttpResponse:
         return services.register_customer(context=context, **_given(form))
 
     if form.is_valid() and (made := carry_out(request, form, call)):
-        messages.success(request, f"{form.cleaned_data['name']} is registered.")
+        messages.success(request, "The customer is registered.")
         wait = shown(subject=queries.Subject.CUSTOMER, id=made.customer_id, version=made.version)
         return go_to(request, reverse("customer", args=[made.customer_id]) + wait)
     return _form(request, "accounts/customers/register.html", form)
@@ -98,7 +98,7 @@ def change(request: HttpRequest, customer_id: UUID) -> HttpResponse:
         return services.change_customer(context=context, customer_id=customer_id, expected_version=seen, **changed)
 
     if form.is_valid() and (made := carry_out(request, form, call)):
-        messages.success(request, f"{form.cleaned_data['name']} is changed.")
+        messages.success(request, "The customer is changed.")
         wait = shown(subject=queries.Subject.CUSTOMER, id=customer_id, version=made.version)
         return go_to(request, reverse("customer", args=[customer_id]) + wait)
     return _form(request, "accounts/customers/change.html", form, customer=found)

@@ -1,7 +1,7 @@
 """The pages for when there is no page: not understood, not permitted, not found or allowed, too often, broken, away.
 
 Invariant: they ask no database and need no script, for that may be what is broken; each says what to do next.
-Programs that came by the API get their problem+json from there. Django calls these by the names in `config.urls`.
+Programs that came by the API get their problem+json from there. `config.failures` knows who is told which.
 """
 
 from __future__ import annotations

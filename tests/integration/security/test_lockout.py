@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import getpass
 import io
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
@@ -26,6 +28,7 @@ from config.staff import lockout
 from config.staff.models import StaffMember
 from config.staff.roles import Role
 from config.staff.tasks import prune
+from eventstore.models import Operation
 from tests.conftest import Database
 from tests.integration.admins import browser
 from tests.integration.counter import API, PASSWORD, Counter, member_of, problem
@@ -56,6 +59,21 @@ def _api(name: str, password: str, *, address: str = HOME) -> Any:
 def _fail(name: str, times: int, *, address: str = HOME) -> None:
     for _ in range(times):
         assert _page(name, "wrong", address=address).status_code in {200, 429}
+
+
+def _newest_operation() -> int:
+    newest = Operation.objects.order_by("id").last()
+    return newest.id if newest else 0
+
+
+def _let_in_since(newest: int) -> list[tuple[str, Any]]:
+    """Who let in whom after that operation, as it is recorded."""
+    found = Operation.objects.filter(id__gt=newest, action="let in").order_by("id")
+    return [(one.actor, one.detail) for one in found]
+
+
+def _actor(client: Client) -> str:
+    return StaffMember.objects.get(pk=client.session["_auth_user_id"]).actor
 
 
 def test_it_locks_an_account_after_a_few_failures_and_says_for_how_long(name: str) -> None:
@@ -207,14 +225,36 @@ def test_the_command_lets_in_an_account_an_address_or_everybody(name: str) -> No
         call_command("unlock")
 
 
+def test_the_command_is_recorded_with_who_ran_it(name: str) -> None:
+    member_of(Role.OPERATOR, name="olga")
+    me, newest = getpass.getuser(), _newest_operation()
+    _fail(name, 2)
+    _fail(f"nobody-{uuid4()}", 1)
+    call_command("unlock", name, stdout=io.StringIO())
+    call_command("unlock", "--address", HOME, "--as", "olga", stdout=io.StringIO())
+    call_command("unlock", "--all", stdout=io.StringIO())
+    call_command("axes_reset_ip_username", HOME, name, stdout=io.StringIO())
+    with pytest.raises(CommandError, match="no active member"):
+        call_command("unlock", name, "--as", "nobody")
+    assert _let_in_since(newest) == [
+        (f"os:{me}", {"member": f"staff:{name}", "failures_forgotten": 2}),
+        ("staff:olga", {"address": HOME, "failures_forgotten": 1, "os_user": me}),
+        (f"os:{me}", {"locks": "all", "failures_forgotten": 0}),
+        (f"os:{me}", {"member": f"staff:{name}", "address": HOME, "failures_forgotten": 0}),
+    ]
+
+
 def test_an_operator_lets_in_by_the_admin_and_it_is_noted(name: str) -> None:
     operator, member = browser(Role.OPERATOR), StaffMember.objects.get(username=name)
     _fail(name, settings.LOCK_OUT_FAILURES)
     page = operator.get(f"/admin/staff/staffmember/{member.pk}/change/").content.decode()
     assert "Locked out" in page
     chosen = {"action": "let_in_again", "_selected_action": str(member.pk)}
+    newest = _newest_operation()
     assert operator.post("/admin/staff/staffmember/", chosen).status_code == 302
     assert _page(name, PASSWORD).status_code == 303
+    forgotten = {"member": member.actor, "failures_forgotten": settings.LOCK_OUT_FAILURES}
+    assert _let_in_since(newest) == [(_actor(operator), forgotten)]
     assert (
         f"forgotten: {settings.LOCK_OUT_FAILURES}"
         in operator.get(f"/admin/staff/staffmember/{member.pk}/history/").content.decode()
@@ -234,6 +274,42 @@ def test_an_operator_sees_failed_log_ins_and_forgets_them(name: str) -> None:
     assert operator.post("/admin/axes/accessattempt/", chosen).status_code == 302
     assert _page(name, PASSWORD).status_code == 303
     assert browser(Role.AUDITOR).get("/admin/axes/accessattempt/").status_code == 403
+
+
+def test_failed_log_ins_that_an_operator_forgets_are_recorded_for_the_auditor(name: str) -> None:
+    operator, nobody, newest = browser(Role.OPERATOR), f"password-{uuid4()}", _newest_operation()
+    _fail(name, 3)
+    _fail(name, 1, address=ELSEWHERE)
+    _fail(nobody, 2)
+    rows = [str(pk) for pk in AccessAttempt.objects.exclude(ip_address=ELSEWHERE).values_list("pk", flat=True)]
+    chosen = {"action": "forget_selected", "_selected_action": rows}
+    assert operator.post("/admin/axes/accessattempt/", chosen).status_code == 302
+    assert AccessAttempt.objects.get().ip_address == ELSEWHERE
+    found = sorted(_let_in_since(newest), key=lambda one: int(one[1]["failures_forgotten"]))
+    assert found == [
+        (_actor(operator), {"name": "unknown", "address": HOME, "failures_forgotten": 2}),
+        (_actor(operator), {"member": f"staff:{name}", "address": HOME, "failures_forgotten": 3}),
+    ]
+    page = browser(Role.AUDITOR).get("/admin/eventstore/operation/", {"to": f"staff:{name}"}).content.decode()
+    assert "let in" in page
+    assert HOME in page
+
+
+def test_no_failure_is_forgotten_that_cannot_be_recorded(name: str) -> None:
+    operator, member = browser(Role.OPERATOR), StaffMember.objects.get(username=name)
+    _fail(name, 1)
+    row = AccessAttempt.objects.get()
+    forget = {"action": "forget_selected", "_selected_action": str(row.pk)}
+    let_in = {"action": "let_in_again", "_selected_action": str(member.pk)}
+    with patch("eventstore.operations.record", side_effect=RuntimeError):
+        for attempt in (
+            lambda: operator.post("/admin/axes/accessattempt/", forget),
+            lambda: operator.post("/admin/staff/staffmember/", let_in),
+            lambda: call_command("unlock", name, stdout=io.StringIO()),
+        ):
+            with pytest.raises(RuntimeError):
+                attempt()
+    assert AccessAttempt.objects.get().failures_since_start == 1
 
 
 def test_what_counts_no_more_is_removed(name: str) -> None:

@@ -22,7 +22,8 @@ from config.staff import idle
 from config.staff.roles import Role
 from tests.architecture.test_settings import PRODUCTION, ROOT
 from tests.conftest import Database
-from tests.integration.counter import API, PASSWORD, member_of
+from tests.integration.counter import API, PASSWORD, dispatch, member_of
+from tests.integration.pages.desk import Desk
 
 COOKIES: Final = """
 import json, django; django.setup()
@@ -119,6 +120,34 @@ def test_logging_out_ends_it_for_whoever_has_the_cookie(client: Client) -> None:
     assert thief.get("/accounts").status_code == 200
     client.post("/log-out")
     assert thief.get("/accounts").status_code == 302
+
+
+def test_what_a_page_says_once_is_in_no_cookie_and_names_no_customer(committed_db: Database) -> None:
+    desk, address = Desk(Role.TELLER), "/customers/register"
+    for sentence in ("The customer is registered.", "The customer is changed."):
+        customer = desk.fill_in(address, name=f"Zyxwvut {uuid4()}").headers["Location"].partition("?")[0]
+        dispatch()
+        assert set(desk.client.cookies) == {"sessionid", "csrftoken"}
+        kept = str(SessionStore(desk.client.cookies["sessionid"].value).load())
+        assert sentence in kept
+        assert "Zyxwvut" not in kept
+        assert [sentence in desk.get(customer).content.decode() for _ in range(2)] == [True, False]
+        address = f"{customer}/change"
+
+
+@pytest.mark.parametrize("end", ["log-out", "idle"])
+def test_what_a_page_would_have_said_goes_with_the_session(committed_db: Database, end: str) -> None:
+    desk = Desk(Role.TELLER)
+    assert desk.fill_in("/customers/register", name="Alice Abel").status_code == 303
+    if end == "idle":
+        Session.objects.filter(pk=_row(desk.client).pk).update(expire_date=timezone.now())
+    else:
+        desk.client.post("/log-out")
+    asked = desk.get("/log-in").content.decode()
+    member_of(Role.SUPERVISOR)
+    desk.client.post("/log-in", {"username": "supervisor-at-the-counter", "password": PASSWORD})
+    for page in (asked, desk.get("/").content.decode()):
+        assert "is registered" not in page
 
 
 @pytest.mark.parametrize(

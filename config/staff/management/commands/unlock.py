@@ -1,4 +1,7 @@
-"""`manage.py unlock NAME`, `--address ADDRESS` or `--all`: lets in who was locked out after failed log-ins."""
+"""`manage.py unlock NAME`, `--address ADDRESS` or `--all`: lets in who was locked out after failed log-ins.
+
+Invariant: it is recorded, with who did it, as whatever operators do.
+"""
 
 from argparse import ArgumentParser
 from ipaddress import ip_address
@@ -8,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from config.staff.lockout import let_in
 from config.staff.models import StaffMember
+from eventstore.management.operating import add_operator, operator_of
 
 
 class Command(BaseCommand):
@@ -21,6 +25,7 @@ class Command(BaseCommand):
         which.add_argument("name", nargs="?", help="the account's name")
         which.add_argument("--address", help="the address that log-ins came from")
         which.add_argument("--all", action="store_true", help="every account and every address")
+        add_operator(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Forget the failures, and say how many there were."""
@@ -31,7 +36,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is nobody named {name}.")
         if address and not _is_address(address):
             raise CommandError(f"{address} is not an address: neither IPv4 nor IPv6.")
-        forgotten = let_in(username=name, address=address)
+        forgotten = let_in(**operator_of(options)._asdict(), username=name, address=address)
         failures = "1 failed log-in is" if forgotten == 1 else f"{forgotten} failed log-ins are"
         self.stdout.write(f"{failures} forgotten; {name or address or 'everybody'} may try again.")
 
