@@ -314,7 +314,8 @@ def ask_to_retry(
         attempts: dict[int, int] = {}
         for id, subscription_id, key, tried in cursor.fetchall():
             attempts[id] = tried
-            _record(cursor, actor, "retry", subscription_id, {"key": str(key), "reason": why}, os_user=os_user)
+            detail = {"key": str(key), "reason": why}
+            _record(cursor, actor, "retry", subscription_id, detail, os_user=os_user)
         wake_on_commit(store.using)
     paused = [id for id, _, is_paused in found if is_paused and attempts.pop(id, None) is not None]
     still_parked, left = _await_attempts(attempts, seconds=wait_seconds, using=store.using)

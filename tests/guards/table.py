@@ -1006,6 +1006,13 @@ GUARDS: Final = (
         "",
         (f"{COMMANDS}::TestParked::test_one_key_is_retried_and_that_is_recorded",),
     ),
+    Guard(
+        "and one that dispatchers were asked for",
+        "eventstore/operations.py",
+        '            _record(cursor, actor, "retry", subscription_id, detail, os_user=os_user)\n',
+        "",
+        ("tests/integration/test_admin_operations.py::test_it_has_a_parked_key_retried_and_never_retries_it_itself",),
+    ),
     # --- What is bounded, and what never changes ----------------------------------------------------------------
     Guard(
         "the states that are remembered are so many at most",
