@@ -32,7 +32,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 _django = wsgi_application()
 
 # They know models, which are there once Django is set up.
-from config.refusals import API, refusal  # noqa: E402
+from config.paths import is_by_api  # noqa: E402
+from config.refusals import refusal  # noqa: E402
 from config.staff.limits import listener_wait_seconds  # noqa: E402
 from eventstore.rest.parsing import MAX_BODY_BYTES  # noqa: E402
 
@@ -49,7 +50,7 @@ def _most_bytes_of(path: str) -> int:
     """How large a body may be: as large as whoever reads it has use for."""
     if path == _LOG_IN:
         return LOG_IN_BYTES
-    return MAX_BODY_BYTES if path.startswith(API) else int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    return MAX_BODY_BYTES if is_by_api(path) else int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 
 
 _pages = Bridge(

@@ -15,7 +15,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from config.staff.limits import is_by_api
+from config.paths import is_by_api
 from eventstore.failures import is_passing
 from eventstore.rest.correlation import correlation_id_of
 from eventstore.rest.problems import problem_response
@@ -41,7 +41,7 @@ def not_understood(request: HttpRequest, *, status: int) -> HttpResponse:
 
 def told_to_wait(request: HttpRequest, *, seconds: int) -> HttpResponse:
     """429: too often in too short a time, whatever was asked; to programs a problem."""
-    if not is_by_api(request):
+    if not is_by_api(request.path):
         return failures.too_many(request, retry_seconds=seconds)
     response = problem_response(request, code="rate_limited")
     response.headers["Retry-After"] = str(seconds)
@@ -52,7 +52,7 @@ def broken(request: HttpRequest) -> HttpResponse:
     """500: our fault; 503 where the error, which Django is handling when it calls this, is one that passes."""
     error = sys.exc_info()[1]
     passes = error is not None and is_passing(error)
-    if is_by_api(request):
+    if is_by_api(request.path):
         response = problem_response(request, code="unavailable" if passes else "internal_error")
     else:
         response = failures.unavailable(request) if passes else failures.broken(request)

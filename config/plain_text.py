@@ -18,7 +18,8 @@ from django.http import HttpRequest, HttpResponse
 
 from config import failures
 from config.heads import has_extended_parameter
-from config.staff.limits import is_by_api, refused_wait_seconds
+from config.paths import is_by_api
+from config.staff.limits import refused_wait_seconds
 from eventstore.rest.problems import problem_response
 
 _UTF_8: Final = frozenset({"utf-8", "utf8"})
@@ -54,7 +55,7 @@ def _refused(request: HttpRequest, status: int) -> HttpResponse:
     """For programs as a problem, for people as a page; who is refused too often is told to wait."""
     if seconds := refused_wait_seconds(request):
         return failures.told_to_wait(request, seconds=seconds)
-    if is_by_api(request):
+    if is_by_api(request.path):
         return problem_response(request, code=_CODES[status])
     return failures.not_understood(request, status=status)
 
@@ -75,7 +76,7 @@ def _wrong_form(request: HttpRequest) -> int:
     The API takes no form, and reads its bodies itself. A body that is too large raises `RequestDataTooBig` here, as it
     would later.
     """
-    if request.method != "POST" or is_by_api(request):
+    if request.method != "POST" or is_by_api(request.path):
         return 0
     if request.content_type == _PARTS:
         return 415

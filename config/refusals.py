@@ -7,17 +7,16 @@ Invariant: a refusal has the correlation id that the log has, and the log does n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import structlog
 from django.http import HttpResponse
 
 from config.addresses import client_address
+from config.paths import is_by_api
 from eventstore.rest.correlation import HEADER
 from eventstore.rest.problems import KINDS, FieldProblem, problem_response
 from eventstore.rest.scopes import correlation_id_of_scope, request_of
-
-API: Final = "/api/"
 
 _log = structlog.get_logger(__name__)
 
@@ -32,7 +31,7 @@ def refusal(
     correlation_id = correlation_id_of_scope(scope)
     vars(request)["correlation_id"] = correlation_id
     errors = [FieldProblem(field=field, code="repeated", detail=detail)] if field else None
-    if request.path.startswith(API):
+    if is_by_api(request.path):
         response = problem_response(request, code=code, detail=detail, errors=errors)
     else:
         kind = KINDS[code]

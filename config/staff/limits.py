@@ -29,6 +29,7 @@ from rest_framework.throttling import BaseThrottle
 
 from config.addresses import client_address
 from config.health import PROBES
+from config.paths import is_by_api
 from views_readmodel.pages.failures import too_many
 
 _log = structlog.get_logger(__name__)
@@ -41,7 +42,6 @@ RETRY_SECONDS: Final = 2.0
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # The API has throttles of its own, which know whose a token is. Probes and scrapes come every few seconds, cost next to
 # nothing or are refused with a count of their own; what only begins as they do is counted as any page.
-_API: Final = "/api"
 _NOT_COUNTED: Final = PROBES | {"/metrics"}
 _COUNTED: Final = "is_counted"
 
@@ -175,18 +175,13 @@ def page_limit_middleware(get_response: Callable[[HttpRequest], HttpResponseBase
     """The same for pages: by person, and by address before the log-in. Stands after the session's middleware."""
 
     def answer(request: HttpRequest) -> HttpResponseBase:
-        if request.path in _NOT_COUNTED or is_by_api(request):
+        if request.path in _NOT_COUNTED or is_by_api(request.path):
             return get_response(request)
         vars(request)[_COUNTED] = True
         seconds = wait_seconds(*_counted(request))
         return too_many(request, retry_seconds=seconds) if seconds else get_response(request)
 
     return answer
-
-
-def is_by_api(request: HttpRequest) -> bool:
-    """Whether it came to the API, whose own throttles count it."""
-    return request.path == _API or request.path.startswith(f"{_API}/")
 
 
 def _counted(request: HttpRequest) -> tuple[str, str]:

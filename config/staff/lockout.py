@@ -33,6 +33,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from config.addresses import client_address
+from config.paths import is_by_api
 from config.staff.models import StaffMember
 from eventstore import operations
 from eventstore.rest.problems import problem_response
@@ -42,7 +43,6 @@ _log = structlog.get_logger(__name__)
 
 KNOWN_DAYS: Final = 30
 """How long an address counts as one where the account's owner works."""
-_API: Final = "/api/"
 _ROWS: Final = ("username", "attempt_time", "failures_since_start")
 
 Row = tuple[str, datetime, int]
@@ -154,7 +154,7 @@ def prune() -> None:
 def refusal(request: HttpRequest, _response: HttpResponse, _credentials: Any) -> HttpResponse:
     """What somebody who is locked out is told: for how long, and no more; django-axes puts it in the answer's place."""
     seconds = getattr(request, "locked_out_seconds", 0) or 1
-    if not request.path.startswith(_API):
+    if not is_by_api(request.path):
         return locked_out(request, retry_seconds=seconds)
     detail = f"There were too many failed log-ins. Try again in {seconds} seconds."
     response = problem_response(request, code="rate_limited", detail=detail)

@@ -21,6 +21,7 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 
 from config.health import PROBES
+from config.paths import is_by_api
 from config.staff.members import LONGEST_PASSWORD
 from config.staff.models import StaffMember
 from eventstore import operations
@@ -28,7 +29,6 @@ from eventstore.rest.problems import problem_response
 from views_readmodel.pages.viewing import SIGNED_IN, go_to, page
 
 GIVEN: Final = "Your password was given to you. Log in to the pages and choose one of your own; then it is good here."
-_API: Final = "/api/"
 _OPEN: Final = ("password", "log-in", "log-out", "theme")
 """The addresses, by name, that also somebody with a given password may go to."""
 
@@ -114,7 +114,7 @@ def given_password_middleware(
             return get_response(request)
         if not getattr(request.user, "password_is_given", False):
             return get_response(request)
-        if request.path.startswith(_API):
+        if is_by_api(request.path):
             return problem_response(request, code="forbidden", detail=GIVEN)
         if request.path in {reverse(name) for name in _OPEN}:
             return get_response(request)

@@ -26,7 +26,7 @@ from eventstore.metadata import Metadata
 from eventstore.store import EventStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PASSWORD = "correct horse battery staple"
 API = "/api/v1"
@@ -131,24 +131,36 @@ def refund(account_id: UUID, *, amount: int) -> None:
 @contextmanager
 def dispatching() -> Iterator[None]:
     """Does what the workers do, in a thread beside the test; pages wait for what is done, as they do for workers."""
-    stopped = Event()
+    with (
+        patch("views_readmodel.pages.commanding.VISIBLE_SECONDS", 5.0),
+        meanwhile(lambda: drain(store=EventStore()), every_seconds=0.005),
+    ):
+        yield
 
-    def work() -> None:
+
+@contextmanager
+def meanwhile(work: Callable[[], object], *, every_seconds: float = 0.0) -> Iterator[None]:
+    """Does the work again and again, in another thread, while the block runs; what it fails with fails the test."""
+    stopped = Event()
+    failures: list[BaseException] = []
+
+    def go_on() -> None:
         try:
-            while not stopped.is_set():
-                drain(store=EventStore())
-                stopped.wait(0.005)
+            while not stopped.wait(every_seconds):
+                work()
+        except BaseException as error:  # noqa: BLE001 - the test fails with it
+            failures.append(error)
         finally:
             connections.close_all()
 
-    thread = Thread(target=work)
+    thread = Thread(target=go_on)
     thread.start()
     try:
-        with patch("views_readmodel.pages.commanding.VISIBLE_SECONDS", 5.0):
-            yield
+        yield
     finally:
         stopped.set()
         thread.join()
+    assert not failures
 
 
 def written_rows() -> tuple[int, ...]:

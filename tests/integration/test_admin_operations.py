@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.messages import get_messages
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 from knox.models import AuthToken
@@ -37,7 +37,7 @@ from eventstore.subscriptions import parking
 from eventstore.subscriptions.registry import Reactor, subscriptions
 from tests.conftest import Database
 from tests.integration.admins import browser
-from tests.integration.counter import Counter
+from tests.integration.counter import Counter, meanwhile
 from tests.integration.history import sequence
 from transfers import services as transfers
 
@@ -164,26 +164,14 @@ def test_nobody_but_an_operator_does_anything(operator: Client, role: Role) -> N
     assert _recorded() == []
 
 
-@contextmanager
-def _dispatching() -> Iterator[None]:
-    """Somebody dispatches in a thread, once a retry was asked for: not what is due by itself."""
-    over = threading.Event()
+def _dispatching() -> AbstractContextManager[None]:
+    """Somebody dispatches, in a thread, once a retry was asked for: not what is due by itself."""
 
-    def go_on() -> None:
-        try:
-            while not over.wait(0.02):
-                if Operation.objects.filter(action="retry").exists():
-                    drain(store=EventStore(), budget_seconds=1)
-        finally:
-            connections.close_all()
+    def dispatch_if_asked() -> None:
+        if Operation.objects.filter(action="retry").exists():
+            drain(store=EventStore(), budget_seconds=1)
 
-    thread = threading.Thread(target=go_on)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return meanwhile(dispatch_if_asked, every_seconds=0.02)
 
 
 def _have_handlers(monkeypatch: pytest.MonkeyPatch, before: Callable[[], None]) -> None:

@@ -19,12 +19,15 @@ from eventstore.rest.freshness import NotYetVisible
 from eventstore.subscriptions.registry import subscriptions
 from tests.conftest import Database
 from tests.integration.history import History, dispatch
+from tests.integration.pages.large_book import ADD_CUSTOMERS
 from transfers.published.events import TransferStatus
 from views_readmodel import queries
 from views_readmodel.pages.forms.finding import amounts_in
 from views_readmodel.queries import Subject
 
 NOBODY = UUID(int=1)
+NUMBER = "12345671"
+OTHER_NUMBER = "76543216"
 
 
 @pytest.fixture
@@ -341,6 +344,28 @@ def test_it_does_not_wait_for_a_transfer_on_its_way_for_ever(history: History) -
 
 def dispatch_only(*ids: str) -> None:
     dispatch(*(found for found in subscriptions.projections() if found.id in ids))
+
+
+def test_an_account_is_found_by_its_number_from_an_index_however_many_there_are(fresh_database: Database) -> None:
+    history = History()
+    account_id = history.account(history.customer("Alice Abel"), number=NUMBER)
+    history.write()
+    dispatch()
+    with connection.cursor() as cursor:
+        cursor.execute(ADD_CUSTOMERS, [5_000])
+        cursor.execute("ANALYZE readmodel.account")
+    with CaptureQueriesContext(connection) as captured:
+        for written in (NUMBER, f" {NUMBER[:4]} {NUMBER[4:]} "):
+            found = queries.account_of_number(number=written)
+            assert found is not None
+            assert found.account_id == account_id
+        for none in (OTHER_NUMBER, NUMBER[:-1] + "0", "", "Household", "\N{ARABIC-INDIC DIGIT ONE}", "\0"):
+            assert queries.account_of_number(number=none) is None, none
+    assert len(captured) == 3, "what can be no number is not looked for"
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {captured[0]['sql']}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "Seq Scan on account" not in plan, plan
 
 
 READS: dict[str, Callable[[History], Any]] = {

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -57,6 +56,7 @@ from tests.integration.broken_ledgers import (
     TOO_MUCH,
     Broken,
 )
+from tests.integration.counter import meanwhile
 from tests.integration.ledgers import CAROL, STORE, Ledger, context
 from tests.integration.multiplied import multiply
 from tests.servers import CLONE_DATABASE, Servers
@@ -280,7 +280,7 @@ def test_it_finds_nothing_while_everything_waits(kept: Kept) -> None:
 def test_it_finds_nothing_while_money_moves_and_read_models_are_rebuilt(kept: Kept) -> None:
     ledger = kept.ledger
     reports: list[Report] = []
-    with _meanwhile(lambda: _pay_and_dispatch(ledger)), _meanwhile(_replay):
+    with meanwhile(lambda: _pay_and_dispatch(ledger)), meanwhile(_replay):
         while len(reports) < 12 or (reports[-1].position < reports[0].position + MOVED and len(reports) < 200):
             reports.append(report_of(chunk_events=(20, 60, 400)[len(reports) % 3]))
     assert reports[-1].position >= reports[0].position + MOVED, "nothing moved meanwhile"
@@ -374,31 +374,6 @@ def test_it_ends_with_the_answers_of_the_start_though_new_ones_come_faster_than_
     assert finding.examined == len(RIGHT_ANSWERS) + 1
 
 
-@contextmanager
-def _meanwhile(work: Callable[[], None]) -> Iterator[None]:
-    """Does the work again and again, in another thread, while the block runs."""
-    stopping = threading.Event()
-    failures: list[BaseException] = []
-
-    def go_on() -> None:
-        try:
-            while not stopping.is_set():
-                work()
-        except BaseException as error:  # noqa: BLE001 - the test fails with it
-            failures.append(error)
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=go_on)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopping.set()
-        thread.join()
-    assert not failures
-
-
 def _pay_and_dispatch(ledger: Ledger) -> None:
     for payer, payee in ((ledger.household, ledger.shop), (ledger.shop, ledger.household)):
         ledger.transfer(payer, payee, "1.00")
@@ -414,7 +389,7 @@ def _replay() -> None:
 
 def test_it_finds_nothing_while_what_is_parked_grows_and_is_handled(kept: Kept) -> None:
     reports: list[Report] = []
-    with _meanwhile(lambda: _park_and_retry(kept.ledger)):
+    with meanwhile(lambda: _park_and_retry(kept.ledger)):
         while len(reports) < 12 or (not _has_seen_parked(reports) and len(reports) < 200):
             reports.append(report_of(chunk_events=(20, 400)[len(reports) % 2]))
     assert [found_by(report) for report in reports] == [{}] * len(reports)

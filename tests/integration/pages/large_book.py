@@ -31,7 +31,7 @@ CUSTOMERS: Final = 5_000
 _BATCH: Final = 500
 
 # Customers with an account each, as the projections would have written them.
-_ADD_CUSTOMERS: Final = """
+ADD_CUSTOMERS: Final = """
 WITH made AS (
     INSERT INTO readmodel.customer (customer_id, name, email, reference, created_at, changed_at, version)
     SELECT gen_random_uuid(), 'Alice Abel ' || n, 'alice' || n || '@example.com', 'C-' || n, clock_timestamp(),
@@ -60,7 +60,7 @@ def large_book(database: Database) -> dict[str, UUID]:
     dispatch()
     multiply(database, copies=COPIES)
     with connection.cursor() as cursor:
-        cursor.execute(_ADD_CUSTOMERS, [CUSTOMERS])
+        cursor.execute(ADD_CUSTOMERS, [CUSTOMERS])
         cursor.execute("ANALYZE")
     account = queries.account(account_id=payer)
     assert account is not None
