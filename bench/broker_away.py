@@ -17,9 +17,9 @@ import httpx
 
 from bench.measuring import Comparison, Figures
 from config.processes import wait_until
-from tests.daybook_process import remove_folder, short_folder
 from tests.faults.clients import API, TIMEOUT_SECONDS
 from tests.faults.product import Product, remove
+from tests.folders import remove_folder, short_folder
 from tests.redis_server import RedisServer
 
 PER_SECOND: Final = 25

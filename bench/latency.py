@@ -10,9 +10,9 @@ import httpx
 import psycopg
 
 from bench.measuring import Comparison, Figures
-from tests.daybook_process import short_folder
 from tests.faults.clients import API, TIMEOUT_SECONDS
 from tests.faults.product import Product, remove
+from tests.folders import short_folder
 
 WARM_UP: Final = 10
 LOOK_EVERY_SECONDS: Final = 0.001

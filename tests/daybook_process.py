@@ -6,12 +6,10 @@ Imported by tests that start real processes.
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,13 +30,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def short_folder() -> Path:
-    """A folder whose path is short, and which another user may enter."""
-    folder = Path(tempfile.mkdtemp(prefix="daybook-up-", dir="/tmp"))
-    folder.chmod(0o711)
-    return folder
 
 
 class Daybook:
@@ -168,8 +159,3 @@ class Daybook:
                 return True
             return bool(process.environ().get("DAYBOOK_DATA_DIR") == folder)
         return False
-
-
-def remove_folder(folder: Path) -> None:
-    """Remove a data folder and what stands elsewhere for it."""
-    shutil.rmtree(folder, ignore_errors=True)

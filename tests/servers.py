@@ -7,7 +7,6 @@ Imported by `tests/conftest.py`; tests use its fixtures.
 
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -25,6 +24,7 @@ from psycopg import sql
 from config import processes
 from config.embedded import binaries, credentials, postgres, redis
 from config.embedded.home import APP_ROLE, OWNER_ROLE, find_home
+from tests.folders import passing_folder, remove_folder, short_folder
 
 # A test run's own roles may be gone at any time; the owner clones and drops databases.
 ALLOW_CREATING_DATABASES = "ALTER ROLE {owner} CREATEDB"
@@ -153,9 +153,7 @@ class EmbeddedServers:
     """
 
     def __init__(self, *, run: str, durable: bool = False) -> None:
-        # Not pytest's own folder: its path is too long for a socket, and as root the service user cannot enter it.
-        self.folder = Path(tempfile.mkdtemp(prefix="daybook-test-", dir="/tmp"))
-        self.folder.chmod(0o711)
+        self.folder = (short_folder if durable else passing_folder)(prefix="daybook-test-")
         self.home = find_home(data_dir=self.folder)
         self.binaries = binaries.find_binaries(home=self.home)
         self.credentials = credentials.load_or_create_credentials(path=self.home.credentials_file)
@@ -196,7 +194,7 @@ class EmbeddedServers:
         for process in (self.redis, self.postgres):
             processes.stop(process=process, signal_number=signal.SIGKILL, timeout_seconds=5.0)
         self.log.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_folder(self.folder)
 
 
 def external_servers(*, run: str) -> Servers | None:

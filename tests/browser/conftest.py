@@ -22,7 +22,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
 
 from config.demo import PASSWORD
-from tests.daybook_process import ROOT, Daybook, remove_folder, short_folder
+from tests.daybook_process import ROOT, Daybook
+from tests.folders import passing_folder, remove_folder
 from tests.servers import Servers
 
 RESULTS = ROOT / "test-results" / "screenshots"
@@ -55,7 +56,7 @@ def daybook(django_db_setup: None, servers: Servers) -> Iterator[Daybook]:
     """A whole Daybook on a database of its own, with demo data."""
     name = f"daybook_test_{servers.run}_browser"
     servers.clone(name=name)
-    folder = short_folder()
+    folder = passing_folder()
     environment = {
         "DATABASE_URL": servers.database_url(name=name, login=servers.app),
         "DATABASE_OWNER_URL": servers.database_url(name=name, login=servers.owner),

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.daybook_process import short_folder
 from tests.faults.product import Product, remove
+from tests.folders import passing_folder
 
 SEED = 4
 
@@ -15,7 +15,7 @@ SEED = 4
 @pytest.fixture(scope="session")
 def product() -> Iterator[Product]:
     """`manage.py up` with embedded servers of its own, behind proxies, and a town of accounts."""
-    folder = short_folder()
+    folder = passing_folder()
     with Product(folder=folder, seed=SEED) as product:
         yield product
     remove(folder)

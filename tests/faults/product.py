@@ -26,11 +26,12 @@ from config.embedded.credentials import Credentials, read_credentials
 from config.embedded.home import APP_ROLE, Home, find_home
 from config.embedded.postgres import SUPERUSER
 from config.processes import wait_until
-from tests.daybook_process import ROOT, Daybook, free_port, remove_folder
+from tests.daybook_process import ROOT, Daybook, free_port
 from tests.faults.clients import Client, Load, Town
 from tests.faults.proxies import Proxies
 from tests.faults.tail import ENDS, Tail
 from tests.faults.told import Model, Request, Told
+from tests.folders import remove_folder
 
 RETURN_SECONDS: Final = 90.0
 """How long a part that was killed may take to come back, on a busy machine."""

@@ -28,13 +28,13 @@ from typing import Any, Final
 
 import psutil
 
-from tests.daybook_process import short_folder
 from tests.faults.auditing import Audit, final_states
 from tests.faults.clients import Load
 from tests.faults.kinds import KINDS
 from tests.faults.operating import Operator
 from tests.faults.product import Hung, Product, remove
 from tests.faults.report import as_markdown
+from tests.folders import short_folder
 
 RECOVERY_SECONDS: Final = 120.0
 """How long transfers may stand still after a fault's end."""

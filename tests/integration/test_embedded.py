@@ -28,7 +28,7 @@ from config.embedded.home import (
     find_home,
 )
 from config.up import folder as up_folder
-from tests.daybook_process import short_folder
+from tests.folders import passing_folder, remove_folder
 
 IS_ROOT = os.geteuid() == 0
 
@@ -36,9 +36,9 @@ IS_ROOT = os.geteuid() == 0
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A data folder."""
-    folder = short_folder()
+    folder = passing_folder()
     yield folder
-    shutil.rmtree(folder)
+    remove_folder(folder)
 
 
 @contextmanager

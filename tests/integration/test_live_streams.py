@@ -14,7 +14,8 @@ import pytest
 
 from config.demo import PASSWORD
 from tests.conftest import Database
-from tests.daybook_process import STOP_SECONDS, Daybook, remove_folder, short_folder
+from tests.daybook_process import STOP_SECONDS, Daybook
+from tests.folders import passing_folder, remove_folder
 from tests.integration.signed_in import signed_in
 
 PAGES = 50
@@ -25,7 +26,7 @@ HEARD_SECONDS = 10.0
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A data folder."""
-    folder = short_folder()
+    folder = passing_folder()
     yield folder
     remove_folder(folder)
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.daybook_process import ROOT, Daybook, remove_folder, short_folder
+from tests.daybook_process import ROOT, Daybook
+from tests.folders import passing_folder, remove_folder
 
 README = ROOT / "README.md"
 BLOCK = re.compile(r"^```sh\n(?P<commands>.*?)^```\n(?:\n```text\n(?P<printed>.*?)^```\n)?", re.DOTALL | re.MULTILINE)
@@ -47,7 +48,7 @@ def _script(blocks: list[Block], *, port: int) -> str:
 @pytest.fixture(scope="module")
 def tellings() -> Iterator[tuple[list[str], list[str]]]:
     """What each block printed when the page was followed on a fresh Daybook, and when it was followed again."""
-    folder = short_folder()
+    folder = passing_folder()
     with Daybook(data_dir=folder, demo=True).ready() as daybook:
         daybook.wait_for_line("Log in as ")
         yield _tell(daybook), _tell(daybook)

@@ -9,11 +9,11 @@ from typing import Final
 import httpx
 import pytest
 
-from tests.daybook_process import remove_folder, short_folder
 from tests.faults.auditing import Audit
 from tests.faults.clients import Asker
 from tests.faults.product import Product, remove
 from tests.faults.told import Told
+from tests.folders import passing_folder, remove_folder
 from tests.redis_server import RedisServer
 
 BOUND_SECONDS: Final = 4.0
@@ -25,7 +25,7 @@ REQUESTS: Final = 40
 @pytest.fixture(scope="module")
 def redis() -> Iterator[RedisServer]:
     """A Redis that nobody starts again."""
-    folder = short_folder()
+    folder = passing_folder()
     found = RedisServer(folder)
     yield found
     found.thaw()
@@ -36,7 +36,7 @@ def redis() -> Iterator[RedisServer]:
 @pytest.fixture(scope="module")
 def product(redis: RedisServer) -> Iterator[Product]:
     """A Daybook on that Redis."""
-    folder = short_folder()
+    folder = passing_folder()
     with Product(folder=folder, disturbed=False, environment={"REDIS_URL": redis.url}) as product:
         yield product
     remove(folder)

@@ -20,7 +20,8 @@ from config.embedded.credentials import read_credentials
 from config.embedded.home import APP_ROLE, MAX_SOCKET_PATH_BYTES, find_home
 from config.processes import wait_until
 from tests.conftest import Database
-from tests.daybook_process import ROOT, STOP_SECONDS, Daybook, remove_folder, short_folder
+from tests.daybook_process import ROOT, STOP_SECONDS, Daybook
+from tests.folders import passing_folder, remove_folder
 
 RECOVERY_SECONDS = 30.0
 SETTLED_SECONDS = 5.0
@@ -29,7 +30,7 @@ SETTLED_SECONDS = 5.0
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A data folder."""
-    folder = short_folder()
+    folder = passing_folder()
     yield folder
     remove_folder(folder)
 
@@ -144,7 +145,7 @@ def test_it_starts_a_child_again_that_died(running: Daybook, victim: str) -> Non
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Daybook]:
     """A Daybook for several tests, as the test before left it."""
-    folder = short_folder()
+    folder = passing_folder()
     with Daybook(data_dir=folder).ready() as daybook:
         yield daybook
     remove_folder(folder)

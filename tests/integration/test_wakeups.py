@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -31,6 +28,7 @@ from eventstore.ids import new_id
 from eventstore.store import EventStore
 from eventstore.wakeup import quietly, wake_on_commit
 from tests.conftest import Database, _use_redis
+from tests.folders import passing_folder, remove_folder
 from tests.integration.shops import Shop, in_process, rows, story_of, together, value, watching
 from tests.redis_server import RedisServer
 from tests.workers import Worker
@@ -61,7 +59,7 @@ def _use_broker(url: str) -> None:
 def broker(fresh_database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
     """A Redis of the test's own, which cache and broker go to; no worker takes what is sent there."""
     settings.EVENTSTORE = {**settings.EVENTSTORE, "WAKE": "eventstore.celery_wakeup.wake"}
-    folder = Path(tempfile.mkdtemp(prefix="daybook-broker-", dir="/tmp"))
+    folder = passing_folder(prefix="daybook-broker-")
     found = RedisServer(folder)
     _use_broker(found.url)
     monkeypatch.setattr(celery_wakeup, "sender", Sender(retry_seconds=0.1))
@@ -69,7 +67,7 @@ def broker(fresh_database: Database, settings: Settings, monkeypatch: pytest.Mon
     celery_wakeup.sender.wait_until_tried(seconds=PATIENCE_SECONDS)
     found.kill()
     _use_broker(fresh_database.redis_url)
-    shutil.rmtree(folder)
+    remove_folder(folder)
 
 
 @pytest.fixture

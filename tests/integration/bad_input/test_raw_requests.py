@@ -14,7 +14,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from tests.daybook_process import ROOT, Daybook, remove_folder, short_folder
+from tests.daybook_process import ROOT, Daybook
+from tests.folders import passing_folder, remove_folder
 from tests.integration.signed_in import signed_in
 from views_readmodel.live.stream import MOST_LISTENERS_OF_ONE
 
@@ -104,7 +105,7 @@ OUTSIDE = (
 @pytest.fixture(scope="module")
 def daybook() -> Iterator[Daybook]:
     """A Daybook for these tests."""
-    folder = short_folder()
+    folder = passing_folder()
     with Daybook(data_dir=folder, demo=True).ready() as daybook:
         daybook.wait_for_line("Log in as teller")
         yield daybook

@@ -24,7 +24,8 @@ from config.logs import logging_settings
 from config.staff.roles import Role
 from eventstore.subscriptions.parking import describe
 from tests.conftest import Database
-from tests.daybook_process import ROOT, Daybook, remove_folder, short_folder
+from tests.daybook_process import ROOT, Daybook
+from tests.folders import passing_folder, remove_folder
 from tests.integration.counter import API, Counter
 
 MARK: Final = "Zyxwvut"
@@ -52,7 +53,7 @@ UNION ALL SELECT paused_reason FROM eventstore_checkpoint
 @pytest.fixture(scope="module")
 def daybook() -> Iterator[Daybook]:
     """A whole Daybook, with all that its processes and servers print."""
-    folder = short_folder()
+    folder = passing_folder()
     with Daybook(data_dir=folder, environment={"LOG_LEVEL": "INFO"}).ready() as running:
         yield running
         running.stop()
