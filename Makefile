@@ -27,6 +27,10 @@ run: install ## Run Daybook in the foreground; Ctrl-C stops it (PORT=8000)
 test: install-dev ## Run the whole test suite on a real Postgres and Redis
 	@exec $(RUN) -m pytest $(PYTEST_ARGS)
 
+.PHONY: pictures
+pictures: install-dev ## Look at each page in a browser, and keep its pictures in test-results/screenshots
+	@PICTURES=1 exec $(RUN) -m pytest tests/browser
+
 # How long, and which faults in which order; without a SEED it takes one and prints it.
 MINUTES ?= 10
 REPORT ?= soak.json

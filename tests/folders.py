@@ -20,8 +20,8 @@ from typing import Final
 
 DISK: Final = Path("/tmp")
 MEMORY: Final = Path("/dev/shm")
-LEAST_FREE_BYTES: Final = 4 * 2**30
-"""With less room in memory than this a test run uses the disk; a whole one takes half of it."""
+LEAST_FREE_BYTES: Final = 2**30
+"""With less room in memory than this a test run uses the disk; a whole one was seen to take a quarter of it at most."""
 
 _PREFIX: Final = "daybook-"
 _LOCKED_AFTER_SECONDS: Final = 60.0  # a folder is made first, and locked then

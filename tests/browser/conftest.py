@@ -258,6 +258,8 @@ def supervisor_api(address: str) -> Iterator[Api]:
 
 
 def keep_picture(page: Page, name: str) -> None:
-    """Saves what the page looks like, for people."""
+    """Saves what the page looks like, for people who ask for it (`make pictures`): pictures take half of the time."""
+    if not os.environ.get("PICTURES"):
+        return
     RESULTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=RESULTS / f"{name}.png", full_page=True)

@@ -134,8 +134,8 @@ def _look_at(page: Page, pages: dict[str, str], *, theme: str, role: str) -> dic
             wrong[name] = findings
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 800})
-            if width == NARROW and theme == "light" and (findings := _grave_findings(page, theme)):
-                wrong[f"{name} for a keyboard at {width}"] = findings
+            if width == NARROW and theme == "light" and (findings := _grave_findings(page, "narrow")):
+                wrong[f"{name} at {width}, for who touches or types"] = findings
             if width <= PICTURED:
                 keep_picture(page, f"admin-{name}-{role}-{theme}-{width}")
             if wide := _wider_than_the_window(page):

@@ -70,8 +70,9 @@ SPOILT: Final = (
 SPOILT_IDS: Final = tuple(quote(value, safe="") for value in values.NO_ID if value not in ("", "1"))  # 1 is a row's
 DJANGOS_OWN: Final = (
     "q", "p", "o", "all", "e", "_to_field", "_popup", "_facets", "_changelist_filters", BEFORE, AFTER,
-    "is_active__exact", "groups__id__exact", "is_service__exact", "groups__isnull", "no_such_field", "id__in", "pk__gt",
 )  # fmt: skip
+NO_FILTERS: Final = ("no_such_field", "id__in", "pk__gt", "is_active__exact", "groups__isnull")
+"""Names that a list does not know, unless it is narrowed by them."""
 # What would let somebody guess at what they may not see, a letter at a time.
 PROBING: Final = (
     "password__startswith", "username__regex", "digest__startswith", "user__password__contains",
@@ -109,7 +110,9 @@ def _parameters(
     address: str, model_admin: Any, operator: Client, kinds: set[type]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Each parameter of a list, with the values that are tried: all of them for the first field of each kind."""
-    yield from ((name, FEW) for name in DJANGOS_OWN)
+    narrowed_by = getattr(model_admin, "narrowed_by", ())
+    yield from ((name, FEW) for name in (*DJANGOS_OWN, *narrowed_by))
+    yield from ((name, FEW[:1]) for name in NO_FILTERS if name not in narrowed_by)
     form = operator.get(address).context.get("search_form")
     for name in () if form is None else model_admin.search_fields_of_form():
         kind = type(form.fields[name])  # type: ignore[union-attr]
