@@ -47,6 +47,10 @@ SETTINGS = {
     "log_min_messages": "warning",
 }
 
+# For tests, which kill their server and remove its folder: a power cut may destroy what is in it, and nothing of it
+# stands anywhere else.
+PASSING_SETTINGS = SETTINGS | {"fsync": "off", "full_page_writes": "off", "dynamic_shared_memory_type": "mmap"}
+
 # Whether a role of that name exists.
 SELECT_ROLE = "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %s"
 
@@ -216,7 +220,7 @@ def _make_cluster(*, home: Home, binaries: Binaries, credentials: Credentials, d
 
 
 def _initdb_command(*, binaries: Binaries, folder: Path, password_file: str, durable: bool) -> list[str]:
-    settings = SETTINGS if durable else SETTINGS | {"fsync": "off", "full_page_writes": "off"}
+    settings = SETTINGS if durable else PASSING_SETTINGS
     return [
         str(binaries.initdb),
         *("-D", str(folder)),
