@@ -19,9 +19,22 @@ _WITH_PORT: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+))(
 
 
 def client_address(request: Any) -> str | None:
-    """The address in its one spelling, an IPv6 address as that of its network; None when nobody knows."""
+    """The address as `spelled` has it; None when nobody knows."""
     given = _before_the_proxies(request) if settings.PROXIES else ""
-    return _spelled(given) or _spelled(request.META.get("REMOTE_ADDR", ""))
+    return spelled(given) or spelled(request.META.get("REMOTE_ADDR", ""))
+
+
+def spelled(text: str) -> str | None:
+    """An address in its one spelling, an IPv6 address as that of its network; None when it is none."""
+    try:
+        found: IPv4Address | IPv6Address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(found, IPv6Address):
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(IPv6Network((int(found), IPV6_SITE_BITS), strict=False).network_address)
+    return str(found)
 
 
 def _before_the_proxies(request: Any) -> str:
@@ -34,15 +47,3 @@ def _without_port(text: str) -> str:
     """The address alone: some proxies say the port as well."""
     found = _WITH_PORT.fullmatch(text)
     return (found["v6"] or found["v4"]) if found else text
-
-
-def _spelled(text: str) -> str | None:
-    try:
-        found: IPv4Address | IPv6Address = ip_address(text)
-    except ValueError:
-        return None
-    if isinstance(found, IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(IPv6Network((int(found), IPV6_SITE_BITS), strict=False).network_address)
-    return str(found)

@@ -129,29 +129,29 @@ class Bridge:
             last, file = await loop.run_in_executor(self._threads, self._answer, environ_of(scope, body), pass_on)
         except ClientGone:  # the answer stays cut off
             return
-        if file is None:
-            for message in last:
-                await send(message)
-        else:
-            await self._send_file(last, file, send)
+        with suppress(TimeoutError):  # the answer stays cut off
+            if file is None:
+                for message in last:
+                    await self._pass_on(message, send)
+            else:
+                await self._send_file(last, file, send)
 
     async def _send_file(self, begun: list[Message], file: File, send: Send) -> None:
         """Sends what was read of a file, and the rest; a thread reads each piece, and none waits for the reader."""
         loop = asyncio.get_running_loop()
-
-        async def pass_on(message: Message) -> None:
-            async with asyncio.timeout(self._stall_seconds):
-                await send(message)
-
         try:
-            with suppress(TimeoutError):  # the answer stays cut off
-                for message in begun:
-                    await pass_on(message)
-                while piece := await loop.run_in_executor(self._threads, file.read):
-                    await pass_on({"type": "http.response.body", "body": piece, "more_body": True})
-                await pass_on({"type": "http.response.body", "body": b""})
+            for message in begun:
+                await self._pass_on(message, send)
+            while piece := await loop.run_in_executor(self._threads, file.read):
+                await self._pass_on({"type": "http.response.body", "body": piece, "more_body": True}, send)
+            await self._pass_on({"type": "http.response.body", "body": b""}, send)
         finally:
             await loop.run_in_executor(self._threads, file.close)
+
+    async def _pass_on(self, message: Message, send: Send) -> None:
+        """Sends it. Raises `TimeoutError` when the client does not read on."""
+        async with asyncio.timeout(self._stall_seconds):
+            await send(message)
 
     def _answer(self, environ: dict[str, Any], pass_on: Callable[[Message], None]) -> tuple[list[Message], File | None]:
         """Runs the application, in a thread of ours; answers with what is left to send, and the file behind that."""

@@ -32,7 +32,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from config.addresses import client_address
+from config.addresses import client_address, spelled
 from config.paths import is_by_api
 from config.staff.models import StaffMember
 from eventstore import operations
@@ -116,10 +116,12 @@ class LockOut(AbstractAxesHandler, AxesBaseHandler):  # type: ignore[misc]  # ax
 def let_in(*, actor: str, os_user: str = "", username: str | None = None, address: str | None = None) -> int:
     """Ends the lock of an account, of an address, of both together, or every lock, and records who did.
 
+    An address of IPv6 stands for its network, as failures are counted by.
     Answers with how many failures are forgotten.
     """
     wanted = Q() if username is None else Q(username=username)
     if address is not None:
+        address = spelled(address) or address
         wanted &= Q(ip_address=address)
     with transaction.atomic():
         found = AccessAttempt.objects.filter(wanted)

@@ -29,7 +29,7 @@ MAX_PREFERRED_WAIT_SECONDS: Final = 10
 """How long `Prefer: wait` is honoured at most; more would tie up the server when nobody dispatches."""
 
 _principal: Final[ContextVar[str | None]] = ContextVar("principal", default=None)
-"""Who asks, in the thread that answers. None where nobody is counted: pages wait for what they themselves wrote."""
+"""Who asks, in the thread that answers: a member of the staff by page or API, or a program. None: nobody is counted."""
 
 _FIRST_PAUSE_SECONDS: Final = 0.004
 _LONGEST_PAUSE_SECONDS: Final = 0.05

@@ -18,6 +18,7 @@ from eventstore.rest import freshness
 from eventstore.rest.freshness import TooManyWaiting, asking_as, read_until
 from tests.conftest import Database
 from tests.integration.counter import Counter, dispatch, problem
+from tests.integration.pages.desk import Desk
 from views_readmodel.pages.commanding import shown
 from views_readmodel.queries import Subject
 
@@ -121,6 +122,24 @@ def test_a_program_that_waits_for_what_never_comes_leaves_places_to_others(
     dispatch()
     assert program.get(f"accounts/{account_id}", min_version=9999).status_code == 503
     assert asked == [str(program.member.pk)]
+    assert freshness._principal.get() is None
+
+
+@pytest.mark.usefixtures("few_places")
+def test_the_pages_of_a_person_wait_in_the_places_of_that_person(
+    committed_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def noting(*arguments: Any, **named: Any) -> Any:
+        asked.append(freshness._principal.get())
+        return read_until(*arguments, **named)
+
+    desk = Desk(Role.TELLER)
+    monkeypatch.setattr("views_readmodel.queries.read_until", noting)
+    monkeypatch.setattr("views_readmodel.pages.commanding.VISIBLE_SECONDS", 0.01)
+    assert desk.fill_in("/customers/register", name="Alice Abel").status_code == 303
+    assert asked == [str(desk.client.session["_auth_user_id"])]
     assert freshness._principal.get() is None
 
 

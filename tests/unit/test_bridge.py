@@ -222,6 +222,28 @@ def test_whoever_does_not_read_a_file_on_is_given_up_and_it_is_closed() -> None:
     assert [file.closed for file in opened] == [True]
 
 
+def test_whoever_does_not_read_what_is_in_memory_is_given_up_too() -> None:
+    class InMemory(list[bytes]):
+        streaming = False
+
+    def application(_environ: Environ, start_response: Callable[..., Any]) -> Any:
+        start_response("200 OK", [])
+        return InMemory([b"x" * IN_ONE_PIECE_BYTES])
+
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: dict[str, Any]) -> None:
+        if sent:
+            await asyncio.Event().wait()  # for ever
+        sent.append(message)
+
+    asyncio.run(asyncio.wait_for(_bridge(application, stall_seconds=0.05)(SCOPE, receive, send), 30))
+    assert [message["type"] for message in sent] == ["http.response.start"]
+
+
 def test_whoever_asks_for_the_head_alone_is_not_read_a_body_to() -> None:
     closed: list[bool] = []
 

@@ -25,6 +25,7 @@ from rest_framework.exceptions import ValidationError
 
 from eventstore.failures import is_passing
 from eventstore.rest.cursors import decode_cursor, name_of_list, page_of
+from eventstore.rest.freshness import asking_as
 from eventstore.rest.requests import MAX_VERSION
 from views_readmodel.pages.failures import not_allowed, unavailable
 
@@ -52,7 +53,12 @@ def page(permission: str, *, methods: Sequence[str] = ("GET", "HEAD")) -> Callab
             if request.method not in methods:
                 return not_allowed(request, methods=methods)
             try:
-                response = _guard(request, str(permission), methods) or view(request, *args, **kwargs)
+                response = _guard(request, str(permission), methods)
+                if response is None:
+                    with asking_as() as tell_principal:
+                        if permission != ANYBODY:
+                            tell_principal(str(request.user.pk))
+                        response = view(request, *args, **kwargs)
             except (DatabaseError, InterfaceError) as error:
                 if not is_passing(error):
                     raise

@@ -225,6 +225,18 @@ def test_the_command_lets_in_an_account_an_address_or_everybody(name: str) -> No
         call_command("unlock")
 
 
+@pytest.mark.parametrize("told", ["2001:db8:7:8::9", "2001:0DB8:0007:0008::abcd", "2001:db8:7:8::"])
+def test_the_command_takes_an_address_in_any_of_its_spellings_for_the_network_that_is_locked(
+    name: str, told: str
+) -> None:
+    _fail(name, settings.LOCK_OUT_FAILURES, address="2001:db8:7:8::9")
+    assert _page(name, PASSWORD, address="2001:db8:7:8:1::").status_code == 429
+    out = io.StringIO()
+    call_command("unlock", "--address", told, stdout=out)
+    assert out.getvalue().startswith(f"{settings.LOCK_OUT_FAILURES} failed log-ins are forgotten;")
+    assert _page(name, PASSWORD, address="2001:db8:7:8::9").status_code == 303
+
+
 def test_the_command_is_recorded_with_who_ran_it(name: str) -> None:
     member_of(Role.OPERATOR, name="olga")
     me, newest = getpass.getuser(), _newest_operation()

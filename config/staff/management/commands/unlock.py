@@ -4,11 +4,11 @@ Invariant: it is recorded, with who did it, as whatever operators do.
 """
 
 from argparse import ArgumentParser
-from ipaddress import ip_address
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from config.addresses import spelled
 from config.staff.lockout import let_in
 from config.staff.models import StaffMember
 from eventstore.management.operating import add_operator, operator_of
@@ -34,16 +34,8 @@ class Command(BaseCommand):
             raise CommandError("Say whom: the name or the address is empty.")
         if name and not StaffMember.objects.filter(username=name).exists():
             raise CommandError(f"There is nobody named {name}.")
-        if address and not _is_address(address):
+        if address and not spelled(address):
             raise CommandError(f"{address} is not an address: neither IPv4 nor IPv6.")
         forgotten = let_in(**operator_of(options)._asdict(), username=name, address=address)
         failures = "1 failed log-in is" if forgotten == 1 else f"{forgotten} failed log-ins are"
         self.stdout.write(f"{failures} forgotten; {name or address or 'everybody'} may try again.")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
