@@ -15,8 +15,16 @@ def _plain(text: str) -> str:
     return text.strip().replace(",", "").replace("\N{MINUS SIGN}", "-").removeprefix("+")
 
 
+def _texts(page: Page, selector: str) -> list[str]:
+    """What is shown, all of one moment: a page that follows what happens may put other rows in the place of these."""
+    found: list[str] = page.evaluate(
+        "selector => [...document.querySelectorAll(selector)].map((one) => one.innerText)", selector
+    )
+    return found
+
+
 def _column(page: Page, rows: str, cell: str) -> list[str]:
-    return [_plain(text.split("\n")[0]) for text in page.locator(f"{rows} {cell}").all_inner_texts()]
+    return [_plain(text.split("\n")[0]) for text in _texts(page, f"{rows} {cell}")]
 
 
 def test_a_statement_has_the_amounts_and_balances_that_the_api_has(open_as: Open, teller_api: Api) -> None:
@@ -38,7 +46,7 @@ def test_a_statement_has_the_amounts_and_balances_that_the_api_has(open_as: Open
 
 def test_the_list_of_accounts_has_the_balances_that_the_api_has(open_as: Open, teller_api: Api) -> None:
     page = open_as("auditor", "/accounts")
-    shown = [text.split("\n")[0] for text in page.locator("tbody td.column-last").all_inner_texts()]
+    shown = [text.split("\n")[0] for text in _texts(page, "tbody td.column-last")]
     newest = teller_api.all("/accounts")[: len(shown)]
     assert [_plain(text[:-3]) for text in shown] == [row["balance"] for row in newest]
 

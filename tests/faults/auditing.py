@@ -58,6 +58,7 @@ GROUP BY 1, 2 HAVING count(*) > 1
 _COUNT_EVENTS = "SELECT count(*) FROM eventstore_event"
 _COUNT_RECORDS = "SELECT count(*) FROM eventstore_idempotency_record WHERE key = ANY(%s)"
 _SELECT_PARKED = "SELECT subscription, key::text, attempts, error FROM eventstore_parked_key"
+_WAITED: Final = "transfers that were waited for, told how they ended"
 
 
 class Audit:
@@ -72,6 +73,7 @@ class Audit:
     def run(self) -> None:
         """Everything. Raises AssertionError with what is lost, doubled, stuck or different."""
         self.check_store()
+        assert self.counts[_WAITED], "nobody has waited for a transfer"
         self.check_money()
         self.check_repeats()
         report = self._product.verify()
@@ -92,6 +94,8 @@ class Audit:
         with self._product.client() as client:
             for told in self._model.unknown():
                 told.late = True
+                if told.request.account_id:  # a refusal keeps no record: only this try can be refused
+                    told.version_before = self._product.version_before(told.request.account_id)
                 client.ask(told)
         late = [told for told in self._model.all() if told.late and told.is_acknowledged]
         self.counts["unknown at the end, found done"] = sum(told.known_before_late is True for told in late)
@@ -124,7 +128,7 @@ class Audit:
         waited = [told for told in self._model.acknowledged("transfer") if told.status == httpx.codes.OK]
         wrong = [told for told in waited if told.body["state"] != self._product.tail.states[told.body["transfer_id"]]]
         assert not wrong, f"told of another end than there was: {wrong[:3]} ({len(wrong)})"
-        self.counts["transfers that were waited for, told how they ended"] = len(waited)
+        self.counts[_WAITED] = len(waited)
 
     def _check_records(self) -> None:
         """A key is kept for what was done, and for nothing that was refused."""

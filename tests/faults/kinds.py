@@ -19,7 +19,7 @@ import psutil
 
 from config.processes import wait_until
 from tests.faults.inside.apps import SAGA
-from tests.faults.product import WORKER_PROCESSES, Product, children
+from tests.faults.product import RETURN_SECONDS, WORKER_PROCESSES, Hung, Product, children
 from tests.faults.proxies import CommitFault, WakeupFault
 from tests.faults.tail import POLL_SECONDS
 
@@ -27,6 +27,8 @@ PARKED_SECONDS: Final = 60.0
 """How long it may take until what fails is parked, on a busy machine: what dies alone does so five times first."""
 MOST_HANGING_SECONDS: Final = 30.0
 """How long others may wait, at most, while handlers hang for good."""
+MOST_DELAYED_SECONDS: Final = 30.0
+"""How long a transfer may take, at most, while no wake-up arrives, or Redis is away."""
 MOST_SILENT_SECONDS: Final = 60.0
 """How long a process may wait for a server that is gone or says nothing: it is to find out within half a minute."""
 NEWER_NAME: Final = "NewerThing"
@@ -51,13 +53,39 @@ class Fault(ABC):
         self.random = Random(seed)
         self.seconds = self.random.uniform(self.least_seconds, self.most_seconds)
         self.bystander_seconds: float | None = None  # how long another had to wait while it lasted, if that was tried
+        self.over: float | None = None  # since when the product can recover, where that is before `strike` returns
+        self.killed: dict[tuple[str, ...], int] = {}  # parts that were killed, each with its process
 
     @abstractmethod
     def strike(self) -> None:
         """Does it; returns when the fault is over."""
 
+    def kill(self, *words: str) -> None:
+        """SIGKILL to a part of the product, which is to come back."""
+        self.killed[words] = self.product.kill(*words)
+
+    def check_returned(self) -> None:
+        """Every part that was killed is there again."""
+        for words, pid in self.killed.items():
+            self.product.wait(
+                lambda: (part := self.product.part(*words)) is not None and part.pid != pid,  # noqa: B023
+                f"{words} is there again",
+                seconds=RETURN_SECONDS,
+            )
+
+    def go_on(self) -> None:
+        """Has a transfer come to its end while the fault lasts, and lets the load run until its time is over."""
+        began = time.monotonic()
+        accounts = self.product.town.by_currency["EUR"]
+        with self.product.pausing:
+            bystander = self.product.probe((accounts[1], accounts[2]))
+            passed = self.product.tail.wait_until_final({bystander}, seconds=MOST_DELAYED_SECONDS)
+        assert passed, f"{bystander} waits for the end of {self.name}\n{self.product.describe()}"
+        self.bystander_seconds = time.monotonic() - began
+        self.last(max(0.0, self.seconds - self.bystander_seconds))
+
     def last(self, seconds: float | None = None) -> None:
-        """Lets the load run under the fault: until enough was decided, or the fault's time is over."""
+        """Lets the load run under the fault, until its time is over."""
         deadline = time.monotonic() + (self.seconds if seconds is None else seconds)
         wait_until(lambda: time.monotonic() > deadline, timeout_seconds=120.0, poll_seconds=POLL_SECONDS)
 
@@ -89,7 +117,7 @@ class WorkerParentKilled(Fault):
     def strike(self) -> None:
         """Kills."""
         self.wait_for_work()
-        self.product.kill("config.celery", "worker")
+        self.kill("config.celery", "worker")
 
 
 class BeatKilled(Fault):
@@ -99,7 +127,7 @@ class BeatKilled(Fault):
 
     def strike(self) -> None:
         """Kills."""
-        self.product.kill("config.celery", "beat")
+        self.kill("config.celery", "beat")
 
 
 class WebKilled(Fault):
@@ -127,6 +155,7 @@ class UpKilled(Fault):
         """Kills and starts."""
         self.wait_for_work()
         self.product.kill_up()
+        self.over = time.monotonic()
         self.product.start()
 
 
@@ -140,7 +169,7 @@ class RedisKilled(Fault):
 
     def strike(self) -> None:
         """Kills."""
-        self.product.kill("redis-server")
+        self.kill("redis-server")
 
 
 class RedisFrozen(Fault):
@@ -151,7 +180,7 @@ class RedisFrozen(Fault):
     def strike(self) -> None:
         """Freezes, and thaws."""
         with self.product.frozen("redis-server"):
-            self.last()
+            self.go_on()
 
 
 class RedisFlushed(Fault):
@@ -160,10 +189,13 @@ class RedisFlushed(Fault):
     name = "Redis flushed"
 
     def strike(self) -> None:
-        """Flushes."""
+        """Flushes, until something was lost by it."""
+        lost, times = 0, self.random.randint(1, 10)
         with self.product.redis_client() as client:
-            for _ in range(self.random.randint(1, 10)):
+            while times > 0 or not lost:
+                lost += int(client.dbsize())
                 client.flushall()
+                times -= 1
                 self.last(self.random.uniform(0, 0.3))
 
 
@@ -175,7 +207,7 @@ class RedisSlow(Fault):
     def strike(self) -> None:
         """Delays."""
         with self.product.proxies.slow_redis(self.random.choice([0.05, 0.2, 0.45, 0.7])):
-            self.last()
+            self.go_on()
 
 
 class WakeupsLost(Fault):
@@ -189,7 +221,7 @@ class WakeupsLost(Fault):
         """Does that to most of them."""
         done, before = self.product.proxies.redis.done, self.product.proxies.redis.done[f"wake-ups {self.how}"]
         with self.product.proxies.wakeups(WakeupFault(how=self.how, share=self.random.choice([0.5, 0.9, 1.0]))):
-            self.last()
+            self.go_on()
             self.product.wait(
                 lambda: done[f"wake-ups {self.how}"] >= before + self.least, f"wake-ups were {self.how}", seconds=60.0
             )
@@ -219,9 +251,11 @@ class BackendsTerminated(Fault):
 
     def strike(self) -> None:
         """Terminates."""
+        cut = 0
         for _ in range(self.random.randint(2, 8)):
             self.wait_for_work()
-            self.product.cut_connections(most=self.random.choice([1, 2, 5, 100]))
+            cut += self.product.cut_connections(most=self.random.choice([1, 2, 5, 100]))
+        assert cut, "no backend was there to be terminated"
 
 
 class PostmasterKilled(Fault):
@@ -232,7 +266,7 @@ class PostmasterKilled(Fault):
     def strike(self) -> None:
         """Kills."""
         self.wait_for_work()
-        self.product.kill("postgres")
+        self.kill("postgres")
 
 
 class WebCommitUnanswered(Fault):
@@ -302,6 +336,7 @@ class WebCommitSilent(Fault):
         most = self.random.randint(1, 3)
         fault = CommitFault(role=self.role, how=self.how, share=self.random.choice([0.1, 0.3]), most=most)
         before = proxy.done[f"commits {self.how}"]
+        working = self._processes()
         try:
             with self.product.proxies.commits(fault):
                 self.product.wait(
@@ -313,8 +348,13 @@ class WebCommitSilent(Fault):
             self.product.wait(
                 lambda: not proxy.waiting(), f"every process of {self.role} has given up", seconds=MOST_SILENT_SECONDS
             )
+            assert self._processes() == working, "a process was ended instead of giving up by itself"
         finally:
             proxy.forget_silent()
+
+    def _processes(self) -> set[int]:
+        part = self.product.worker() if self.role == "worker" else self.product.wait_for_part("granian")
+        return {child.pid for child in children(part)}
 
     def _pass_by(self) -> None:
         """Others go on, whoever waits."""
@@ -364,11 +404,13 @@ class ClockSetBack(Fault):
         try:
             self.last(self.seconds / 2)
             self.product.wait(self._has_recorded_ahead, "an event is recorded ahead of time", seconds=60.0)
-            for _ in range(5):  # what is held now is held until a moment that lies in the future
+            for _ in range(30):  # what is held now is held until a moment that lies in the future
                 self.wait_for_work()
                 self.product.cut_connections(most=100)
                 if wait_until(self._is_held_ahead, timeout_seconds=1.0):
                     break
+            else:
+                raise Hung(f"nothing is held ahead of time\n{self.product.describe()}")
         finally:
             self.product.set_clock(ahead_seconds=0)
 
@@ -405,6 +447,8 @@ class TwoSequencers(Fault):
                 said = process.stdout.readline()
                 assert "Dispatching" in said, (said, process.poll())
             self.last()
+            for process in beside:
+                assert process.poll() is None, process.communicate()
             beside[0].send_signal(signal.SIGTERM)
             beside[1].kill()
             output, errors = beside[0].communicate(timeout=90.0)
@@ -563,6 +607,11 @@ class HandlerHangs(PoisonedHandler):
     name = "handler hangs"
     does = "hangs"
 
+    def strike(self) -> None:
+        """Nobody pauses anything from its beginning on, so that the others' time is counted from there."""
+        with self.product.pausing:
+            super().strike()
+
     def stay(self, poison: Poison, accounts: list[str], transfer_id: str) -> None:
         """Others go by while it hangs; it is mended no sooner."""
         pairs = [accounts[:2], accounts[2:]]
@@ -578,7 +627,11 @@ class HandlersHang(PoisonedHandler):
     several: ClassVar[int] = 4
 
     def strike(self) -> None:
-        """Parks them, has their retries hang, and sees that others go by."""
+        """Parks them, has their retries hang, and sees that others go by. Nobody pauses anything meanwhile."""
+        with self.product.pausing:
+            self._hang()
+
+    def _hang(self) -> None:
         accounts = self.accounts()
         chosen = [self.random.choice(self.poisons) for _ in range(self.several)]
         poisoned = [(*self.poison(poison, accounts), poison) for poison in chosen]
@@ -620,6 +673,7 @@ class UnknownEvent(Fault):
             temporary = released.with_suffix(".new")
             temporary.write_text(f"{known}{name}\n", encoding="utf-8")
             temporary.rename(released)
+        self.over = time.monotonic()
         worker = self.product.worker()
         worker.send_signal(signal.SIGTERM)  # as a rolling upgrade ends the old version
         worker.wait(120.0)

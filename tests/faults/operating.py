@@ -44,6 +44,10 @@ def _is_of_a_newer_version(finding: dict[str, Any]) -> bool:
     return finding["name"] == "events" and finding["differences"] == len(named) and are_newer
 
 
+WORKS: Final = ("replays", "pauses", "splits", "bulk retries", "verifications")
+"""What an operator does, as it is counted."""
+
+
 class Operator:
     """A thread that operates a running Daybook now and then."""
 

@@ -66,7 +66,7 @@ SELECT count(pg_terminate_backend(pid)) FROM (
     SELECT pid FROM pg_stat_activity
     WHERE datname = current_database() AND usename = 'daybook_app' AND pid <> pg_backend_pid()
         AND application_name <> 'audit'
-    ORDER BY random() LIMIT %s
+    ORDER BY state = 'idle', random() LIMIT %s
 ) AS chosen
 """
 
@@ -115,7 +115,7 @@ class Product:
         self.town: Town
         self.api_key = ""
         self._closed_account = ""
-        self.pausing = threading.Lock()  # whoever has subscriptions stand still, or times how they go on, has it
+        self.pausing = threading.RLock()  # whoever has subscriptions stand still, or times how they go on, has it
         self.dating = threading.Lock()  # whoever sets the clock ahead, or looks how old things are, has it
 
     def __enter__(self) -> Self:
@@ -311,15 +311,26 @@ class Product:
         """The Celery worker's parent process, once it has children."""
         return self.wait_for_part("config.celery", "worker", with_children=True)
 
-    def kill(self, *words: str) -> None:
-        """SIGKILL to a part, which `up` starts again."""
-        with suppress(psutil.NoSuchProcess):
-            self.wait_for_part(*words).kill()
+    def kill(self, *words: str) -> int:
+        """SIGKILL to a part, which `up` starts again; answers with the process that it was."""
+        while True:
+            part = self.wait_for_part(*words)
+            with suppress(psutil.NoSuchProcess):  # it has just been replaced by another
+                part.kill()
+                return int(part.pid)
 
     def kill_worker_child(self) -> None:
         """SIGKILL to one of the processes that do the work."""
-        with suppress(psutil.NoSuchProcess, IndexError):  # it has just been replaced by another
-            children(self.worker())[0].kill()
+
+        def is_killed() -> bool:
+            for child in children(self.worker()):
+                with suppress(psutil.NoSuchProcess):  # it has just been replaced by another
+                    if child.status() != psutil.STATUS_ZOMBIE:
+                        child.kill()
+                        return True
+            return False
+
+        self.wait(is_killed, "a process that does the work is killed", seconds=RETURN_SECONDS)
 
     @contextmanager
     def frozen(self, *words: str) -> Iterator[None]:
@@ -332,7 +343,7 @@ class Product:
             os.kill(pid, signal.SIGCONT)
 
     def cut_connections(self, *, most: int) -> int:
-        """Terminates backends of the product, chosen at random by the server; answers how many."""
+        """Terminates backends of the product, those that work before others, else at random; answers how many."""
         with self.database(superuser=False) as connection:
             found = connection.execute(_CUT_CONNECTIONS.encode(), [most]).fetchone()
         return int(found[0]) if found else 0

@@ -26,6 +26,7 @@ CHUNK_BYTES: Final = 65_536
 STOP_SECONDS: Final = 10.0
 _CANCEL_REQUEST: Final = 80_877_102
 _QUEUE: Final = b"eventstore"
+_SWEEP: Final = b"eventstore.sweep"  # what the clock sends to the same queue, each second: no commit's wake-up
 # Of Linux: https://docs.kernel.org/networking/filter.html. One instruction: of what has come, keep no byte.
 _SO_ATTACH_FILTER: Final = 26
 _DROP_EVERYTHING: Final = struct.pack("HBBI", 0x06, 0, 0, 0)
@@ -310,7 +311,7 @@ class RedisProxy(Proxy):
             return command
         if self.random.random() >= fault.share:
             return command
-        self.done[f"wake-ups {fault.how}"] += 1
+        self.done[f"{'sweeps' if _SWEEP in command[2] else 'wake-ups'} {fault.how}"] += 1
         match fault.how:
             case "lost":
                 return [b"STRLEN", b"lost-wake-ups"]

@@ -31,13 +31,15 @@ import psutil
 from tests.faults.auditing import Audit, final_states
 from tests.faults.clients import Load
 from tests.faults.kinds import KINDS
-from tests.faults.operating import Operator
+from tests.faults.operating import WORKS, Operator
 from tests.faults.product import Hung, Product, remove
 from tests.faults.report import as_markdown
 from tests.folders import short_folder
 
 RECOVERY_SECONDS: Final = 120.0
 """How long transfers may stand still after a fault's end."""
+OPERATED_MINUTES: Final = 15.0
+"""In so long a soak the operator must have come to everything that he does."""
 CALM_DECISIONS: Final = 30
 """How many requests are decided between two faults."""
 MOST_MEMORY_BYTES: Final = 4 * 2**30
@@ -69,6 +71,7 @@ class Soak:
         self.now = "starting"
         self.most_memory_bytes = 0
         self._only = only
+        self._minutes = minutes
         self._began = time.monotonic()
         self._ends = self._began + minutes * 60
         self._faults = plan(seed=seed, only=only)
@@ -90,6 +93,13 @@ class Soak:
                     if time.monotonic() > self._ends:
                         break
             self._audit(rounds)
+        self._check_operated()
+
+    def _check_operated(self) -> None:
+        """In a soak of some length the operator has done each of his works at least once."""
+        done = sum((operator.done for operator in self._operators), Counter[str]())
+        undone = [work for work in WORKS if not done[work]]
+        assert self._minutes < OPERATED_MINUTES or not undone, f"the operator has done no {undone}: {dict(done)}"
 
     def _fault(self, load: Load, name: str, seed: int) -> None:
         self._numbers += 1
@@ -98,9 +108,10 @@ class Soak:
         began = time.monotonic()
         fault = KINDS[name](product=self.product, seed=seed)
         fault.strike()
-        ended = time.monotonic()
+        ended = fault.over or time.monotonic()
         self.now = f"recovery from {self.now}"
         first_seconds, all_seconds = self._recover(ended)
+        fault.check_returned()
         self._check(load)
         recovery = {
             "fault": name,
@@ -220,6 +231,7 @@ def main() -> int:
     parser.add_argument("--report", type=Path, default=Path("soak.json"))
     parser.add_argument("--only", action="append", choices=sorted(KINDS), help="this kind of fault; may be repeated")
     options = parser.parse_args()
+    options.report.unlink(missing_ok=True)
     folder = short_folder()
     print(f"seed {options.seed}, {options.minutes:g} minutes, data in {folder}", flush=True)  # noqa: T201
     failure = None
@@ -230,6 +242,7 @@ def main() -> int:
             soak = Soak(product=product, seed=options.seed, minutes=options.minutes, only=options.only)
             try:
                 soak.run()
+                assert soak.audits, "the time was over before anything was audited"
             except BaseException:  # noqa: BLE001 - whatever it was, the report tells
                 failure = f"during {soak.now}:\n{traceback.format_exc()}"
             finally:

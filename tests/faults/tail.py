@@ -159,12 +159,18 @@ class Tail:
                 right = status == "open" and balance < data["amount"]
             case _ if event_type in _REJECTIONS:  # clients ask for nothing else that is refused
                 right = status != "open" and data["reason"] == f"account_{status}"
-            case "AccountDebited" | "AccountCredited":
+            case "AccountDebited" | "AccountCredited" | "CashDeposited" | "CashEntryReversed" | "AccountFrozen":
                 right = status == "open"
+            case "CashWithdrawn":  # all that came back to a closed account may be paid out
+                right = status == "open" or (status == "closed" and balance == data["amount"])
+            case "AccountUnfrozen":
+                right = status == "frozen"
+            case "AccountClosed":
+                right = status == "open" and balance == 0
             case _:
                 return
         if not right:
-            reason = data.get("reason", data["amount"])
+            reason = data.get("reason", data.get("amount"))
             raise Contradiction(f"at {position}, {event_type} ({reason}): the account is {status} with {balance}")
 
     def _fold_account(self, position: int, account_id: str, event_type: str, data: dict[str, Any]) -> None:

@@ -50,6 +50,7 @@ def _break(product: Product, names: tuple[str, ...], *, seed: int = 1) -> None:
             accounts = product.town.by_currency["EUR"]
             probe = product.probe((accounts[1], accounts[2]))
             assert product.tail.wait_until_final({probe}, seconds=RECOVERY_SECONDS), (name, product.describe())
+            fault.check_returned()
             load.check()
 
 

@@ -72,7 +72,8 @@ def test_it_loses_doubles_and_reorders_wake_ups_and_nothing_else(how: str, inste
     proxy.fault = WakeupFault(how=how, share=1.0)
     assert proxy.treat(wakeup) == instead
     assert proxy.treat(other) == other
-    assert proxy.done == {f"wake-ups {how}": 1}
+    proxy.treat([b"LPUSH", b"eventstore", b'{"headers": {"task": "eventstore.sweep"}}'])
+    assert proxy.done == {f"wake-ups {how}": 1, f"sweeps {how}": 1}
 
 
 def test_it_chooses_commits_of_one_role_and_no_more_than_it_is_told() -> None:

@@ -11,6 +11,8 @@ from tests.faults.tail import Contradiction, Tail
 Row = tuple[int, str, str, int, str, dict[str, Any]]
 TRANSFER = {"transfer_id": "one"}
 FROZEN, CLOSED = ("AccountFrozen", {"reason": ""}), ("AccountClosed", {"reason": ""})
+EMPTIED = [("CashWithdrawn", {"amount": 100, "balance": 0})]
+BACK = ("AccountDebitRefunded", {"amount": 5, "balance": 5, **TRANSFER})
 
 
 def _account(*events: tuple[str, dict[str, Any]], balance: int = 100) -> list[Row]:
@@ -41,8 +43,10 @@ def _tail() -> Tail:
         [("CashEntryReversed", {"entry_kind": "withdrawal", "amount": 40, "balance": 140})],
         [FROZEN, ("AccountDebitRejected", {"amount": 1, "reason": "account_frozen", **TRANSFER})],
         [FROZEN, ("AccountUnfrozen", {"reason": ""}), ("AccountDebited", {"amount": 1, "balance": 99, **TRANSFER})],
-        [CLOSED, ("AccountCreditRejected", {"amount": 1, "reason": "account_closed", **TRANSFER})],
-        [CLOSED, ("AccountDebitRefunded", {"amount": 1, "balance": 101, **TRANSFER})],
+        [FROZEN, ("AccountUnfrozen", {"reason": ""}), ("CashDeposited", {"amount": 1, "balance": 101})],
+        [*EMPTIED, CLOSED, ("AccountCreditRejected", {"amount": 1, "reason": "account_closed", **TRANSFER})],
+        [*EMPTIED, CLOSED, ("AccountDebitRefunded", {"amount": 1, "balance": 1, **TRANSFER})],
+        [*EMPTIED, CLOSED, BACK, ("CashWithdrawn", {"amount": 5, "balance": 0})],
     ],
 )
 def test_what_a_bank_does_is_taken_in(events: list[tuple[str, dict[str, Any]]]) -> None:
@@ -57,13 +61,21 @@ def test_what_a_bank_does_is_taken_in(events: list[tuple[str, dict[str, Any]]]) 
         [("AccountDebited", {"amount": 40, "balance": 61, **TRANSFER})],
         [("AccountDebited", {"amount": 101, "balance": -1, **TRANSFER})],
         [("CashEntryReversed", {"entry_kind": "deposit", "amount": 40, "balance": 140})],
+        [FROZEN, ("CashDeposited", {"amount": 1, "balance": 101})],
+        [FROZEN, ("CashWithdrawn", {"amount": 1, "balance": 99})],
+        [FROZEN, ("CashEntryReversed", {"entry_kind": "deposit", "amount": 40, "balance": 60})],
+        [FROZEN, FROZEN],
+        [FROZEN, CLOSED],
+        [("AccountUnfrozen", {"reason": ""})],
+        [CLOSED],
+        [*EMPTIED, CLOSED, BACK, ("CashWithdrawn", {"amount": 4, "balance": 1})],
         [("AccountDebitFailedDueToInsufficientFunds", {"amount": 100, "balance": 100, **TRANSFER})],
         [("AccountDebitRejected", {"amount": 1, "reason": "account_frozen", **TRANSFER})],
         [("AccountDebitRejected", {"amount": 1, "reason": "currency_mismatch", **TRANSFER})],
         [FROZEN, ("AccountDebitRejected", {"amount": 1, "reason": "account_closed", **TRANSFER})],
         [FROZEN, ("AccountDebited", {"amount": 1, "balance": 99, **TRANSFER})],
         [FROZEN, ("AccountDebitFailedDueToInsufficientFunds", {"amount": 101, "balance": 100, **TRANSFER})],
-        [CLOSED, ("AccountCredited", {"amount": 1, "balance": 101, **TRANSFER})],
+        [*EMPTIED, CLOSED, ("AccountCredited", {"amount": 1, "balance": 1, **TRANSFER})],
         [FROZEN, ("AccountCreditRejected", {"amount": 1, "reason": "account_open", **TRANSFER})],
     ],
 )

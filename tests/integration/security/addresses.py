@@ -19,16 +19,21 @@ _APP_LIST: Final = re.compile(r"^admin/\^\(\?P<app_label>.*\)/\$$")
 
 def routes() -> Iterator[str]:
     """Each route once; the list of applications of the admin under a name that does not change with them."""
-    yield from sorted({_APP_LIST.sub("admin/<app_label>/", route) for route in _walk(get_resolver().url_patterns, "")})
+    yield from sorted({_APP_LIST.sub("admin/<app_label>/", route) for route, _ in views()})
 
 
-def _walk(patterns: Any, before: str) -> Iterator[str]:
+def views() -> Iterator[tuple[str, Any]]:
+    """Each route with its view."""
+    yield from _walk(get_resolver().url_patterns, "")
+
+
+def _walk(patterns: Any, before: str) -> Iterator[tuple[str, Any]]:
     for pattern in patterns:
         route = before + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
             yield from _walk(pattern.url_patterns, route)
         else:
-            yield route
+            yield route, pattern.callback
 
 
 def path_of(route: str, things: dict[str, UUID | int | str]) -> str:

@@ -17,6 +17,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
+from rest_framework.authentication import SessionAuthentication
 
 from config.staff import idle
 from config.staff.roles import Role
@@ -24,6 +25,7 @@ from tests.architecture.test_settings import PRODUCTION, ROOT
 from tests.conftest import Database
 from tests.integration.counter import API, PASSWORD, dispatch, member_of
 from tests.integration.pages.desk import Desk
+from tests.integration.security.addresses import views
 
 COOKIES: Final = """
 import json, django; django.setup()
@@ -31,6 +33,7 @@ from django.conf import settings as s
 print(json.dumps([s.SESSION_COOKIE_NAME, s.CSRF_COOKIE_NAME, s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE,
     s.SESSION_COOKIE_DOMAIN, s.SESSION_COOKIE_PATH, s.SECURE_SSL_REDIRECT, s.SECURE_HSTS_SECONDS > 0]))
 """
+UNKNOWN_API: Final = {r"^api(/(?s:.*))?\Z"}
 
 
 @pytest.fixture
@@ -189,6 +192,17 @@ def test_no_form_and_no_write_of_a_session_goes_without_a_csrf_token(committed_d
     other = {"Origin": "https://evil.example", "X-CSRFToken": "a" * 32}
     strict.cookies["csrftoken"] = "a" * 32
     assert strict.post("/customers/register", {"name": "Mallory"}, headers=other).status_code == 403
+
+
+def test_no_view_is_let_off_the_csrf_token_but_those_that_change_nothing_and_the_api_which_looks_itself() -> None:
+    let_off = {route: view for route, view in views() if getattr(view, "csrf_exempt", False)}
+    by_api = {route: view.cls for route, view in let_off.items() if hasattr(view, "cls")}
+    assert {*let_off} - {*by_api} == {"health/live", "health/ready", "metrics", *UNKNOWN_API}
+    for route, cls in by_api.items():
+        assert route.startswith("api/"), route
+        methods = {name.upper() for name in cls.http_method_names if hasattr(cls, name)} - {"GET", "HEAD", "OPTIONS"}
+        if methods and route != "api/v1/auth/login":  # which knows no session
+            assert any(issubclass(one, SessionAuthentication) for one in cls.authentication_classes), route
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "PROPFIND", "POST"])
