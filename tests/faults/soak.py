@@ -28,7 +28,7 @@ from typing import Any, Final
 
 import psutil
 
-from tests.faults.auditing import Audit, final_states
+from tests.faults.auditing import WAITED, Audit, final_states
 from tests.faults.clients import Load
 from tests.faults.kinds import KINDS
 from tests.faults.operating import WORKS, Operator
@@ -161,6 +161,7 @@ class Soak:
         began = time.monotonic()
         audit = Audit(product=self.product, seed=self.seed + rounds)
         audit.run()
+        assert audit.counts[WAITED], "nobody has waited for a transfer"
         self.checked = audit.counts
         seconds = time.monotonic() - began
         self.audits.append({"audit": rounds, "seconds": round(seconds, 1), **audit.counts})
