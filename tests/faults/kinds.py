@@ -19,7 +19,7 @@ import psutil
 
 from config.processes import wait_until
 from tests.faults.inside.apps import SAGA
-from tests.faults.product import RETURN_SECONDS, WORKER_PROCESSES, Hung, Product, children
+from tests.faults.product import WORKER_PROCESSES, Hung, Product, children
 from tests.faults.proxies import CommitFault, WakeupFault
 from tests.faults.tail import POLL_SECONDS
 
@@ -67,22 +67,23 @@ class Fault(ABC):
     def check_returned(self) -> None:
         """Every part that was killed is there again."""
         for words, pid in self.killed.items():
-            self.product.wait(
-                lambda: (part := self.product.part(*words)) is not None and part.pid != pid,  # noqa: B023
-                f"{words} is there again",
-                seconds=RETURN_SECONDS,
-            )
+            self.product.wait_for_part(*words, instead_of=pid)
 
     def go_on(self) -> None:
         """Has a transfer come to its end while the fault lasts, and lets the load run until its time is over."""
+        took = self.pass_one(seconds=MOST_DELAYED_SECONDS)
+        self.last(max(0.0, self.seconds - took))
+
+    def pass_one(self, *, seconds: float) -> float:
+        """Has a transfer come to its end in so many seconds, whatever lasts; answers with those that it took."""
         began = time.monotonic()
         accounts = self.product.town.by_currency["EUR"]
         with self.product.pausing:
             bystander = self.product.probe((accounts[1], accounts[2]))
-            passed = self.product.tail.wait_until_final({bystander}, seconds=MOST_DELAYED_SECONDS)
+            passed = self.product.tail.wait_until_final({bystander}, seconds=seconds)
         assert passed, f"{bystander} waits for the end of {self.name}\n{self.product.describe()}"
         self.bystander_seconds = time.monotonic() - began
-        self.last(max(0.0, self.seconds - self.bystander_seconds))
+        return self.bystander_seconds
 
     def last(self, seconds: float | None = None) -> None:
         """Lets the load run under the fault, until its time is over."""
@@ -344,7 +345,7 @@ class WebCommitSilent(Fault):
                     f"{most} commits of {self.role} were {self.how}",
                     seconds=60.0,
                 )
-            self._pass_by()
+            self.pass_one(seconds=MOST_SILENT_SECONDS)
             self.product.wait(
                 lambda: not proxy.waiting(), f"every process of {self.role} has given up", seconds=MOST_SILENT_SECONDS
             )
@@ -355,16 +356,6 @@ class WebCommitSilent(Fault):
     def _processes(self) -> set[int]:
         part = self.product.worker() if self.role == "worker" else self.product.wait_for_part("granian")
         return {child.pid for child in children(part)}
-
-    def _pass_by(self) -> None:
-        """Others go on, whoever waits."""
-        began = time.monotonic()
-        accounts = self.product.town.by_currency["EUR"]
-        with self.product.pausing:
-            bystander = self.product.probe((accounts[1], accounts[2]))
-            passed = self.product.tail.wait_until_final({bystander}, seconds=MOST_SILENT_SECONDS)
-        assert passed, f"{bystander} waits for who waits for an answer\n{self.product.describe()}"
-        self.bystander_seconds = time.monotonic() - began
 
 
 class WorkerCommitSilent(WebCommitSilent):

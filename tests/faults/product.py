@@ -295,13 +295,14 @@ class Product:
         found = [child for child in self.daybook.children() if all(_names(child, word) for word in words)]
         return found[0] if found else None
 
-    def wait_for_part(self, *words: str, with_children: bool = False) -> psutil.Process:
-        """The same, once it is there. Raises `Hung`."""
+    def wait_for_part(self, *words: str, with_children: bool = False, instead_of: int = 0) -> psutil.Process:
+        """The same, once it is there, and another process than the one that was. Raises `Hung`."""
         found: list[psutil.Process] = []
 
         def is_there() -> bool:
             part = self.part(*words)
-            found[:] = [part] if part is not None and (not with_children or children(part)) else []
+            if part is not None and part.pid != instead_of and (not with_children or children(part)):
+                found.append(part)
             return bool(found)
 
         self.wait(is_there, f"{words} is there", seconds=RETURN_SECONDS)

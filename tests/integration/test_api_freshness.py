@@ -36,6 +36,19 @@ def few_places(settings: Settings) -> None:
     settings.EVENTSTORE = {**settings.EVENTSTORE, "MOST_WAITING": PLACES}
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """Who has asked the read models for what may have to be waited for, each time."""
+    principals: list[str | None] = []
+
+    def noting(*arguments: Any, **named: Any) -> Any:
+        principals.append(freshness._principal.get())
+        return read_until(*arguments, **named)
+
+    monkeypatch.setattr("views_readmodel.queries.read_until", noting)
+    return principals
+
+
 @contextmanager
 def all_places_taken() -> Iterator[None]:
     """As many wait as may, each in a thread of its own, until the block is left."""
@@ -108,15 +121,8 @@ def test_it_gives_one_principal_half_of_the_places_at_most(settings: Settings) -
 
 @pytest.mark.usefixtures("few_places")
 def test_a_program_that_waits_for_what_never_comes_leaves_places_to_others(
-    committed_db: Database, monkeypatch: pytest.MonkeyPatch
+    committed_db: Database, asked: list[str | None]
 ) -> None:
-    asked = []
-
-    def noting(*arguments: Any, **named: Any) -> Any:
-        asked.append(freshness._principal.get())
-        return read_until(*arguments, **named)
-
-    monkeypatch.setattr("views_readmodel.queries.read_until", noting)
     program = Counter(Role.SERVICE)
     account_id = program.account("1.00")
     dispatch()
@@ -127,16 +133,9 @@ def test_a_program_that_waits_for_what_never_comes_leaves_places_to_others(
 
 @pytest.mark.usefixtures("few_places")
 def test_the_pages_of_a_person_wait_in_the_places_of_that_person(
-    committed_db: Database, monkeypatch: pytest.MonkeyPatch
+    committed_db: Database, asked: list[str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
-
-    def noting(*arguments: Any, **named: Any) -> Any:
-        asked.append(freshness._principal.get())
-        return read_until(*arguments, **named)
-
     desk = Desk(Role.TELLER)
-    monkeypatch.setattr("views_readmodel.queries.read_until", noting)
     monkeypatch.setattr("views_readmodel.pages.commanding.VISIBLE_SECONDS", 0.01)
     assert desk.fill_in("/customers/register", name="Alice Abel").status_code == 303
     assert asked == [str(desk.client.session["_auth_user_id"])]
